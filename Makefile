@@ -16,7 +16,7 @@ PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check infra-check compiled tests bench bench-quick fuzz simulate chaos drain docs clean lock
+.PHONY: help install demo test check infra-check compiled tests bench bench-quick fuzz simulate chaos drain docs docs-site clean lock dist release-check release-prepare
 
 help:
 	@echo 'make demo      the whole job in the embedded sandbox; it ends by itself'
@@ -32,6 +32,10 @@ help:
 	@echo 'make drain     stop a service under load, TIMES=100; each stop must be clean'
 	@echo 'make simulate  simulate worlds with failures: SEEDS=1000 from START=0, or one SEED=N'
 	@echo 'make docs      generate the pages of docs/reference'
+	@echo 'make docs-site  build docs/ as a site into site/'
+	@echo 'make dist      build the wheel and the source distribution into dist/'
+	@echo 'make release-prepare VERSION=0.2.0  write the version to each place, and date its changelog'
+	@echo 'make release-check  whether this commit can be released; DRAFT=1: what must be true of each commit; STRICT=1'
 	@echo 'make lock      resolve the dependencies again into requirements/*.lock, with uv'
 	@echo 'make clean     remove all that these commands have made'
 
@@ -107,12 +111,25 @@ docs: $(DEV)
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-header --custom-compile-command 'make lock'
 
+LOCKS := requirements
+
 lock:
-	$(LOCK) pyproject.toml -o requirements/runtime.lock
-	$(LOCK) pyproject.toml --extra dev --no-emit-package jibe-sqs -c requirements/runtime.lock -o requirements/dev.lock
-	$(LOCK) pyproject.toml --extra sandbox --group build -c requirements/dev.lock -o requirements/sandbox.lock
-	$(LOCK) --group uv -o requirements/uv.lock
+	$(LOCK) pyproject.toml -o $(LOCKS)/runtime.lock
+	$(LOCK) pyproject.toml --extra dev --no-emit-package jibe-sqs -c $(LOCKS)/runtime.lock -o $(LOCKS)/dev.lock
+	$(LOCK) pyproject.toml --extra sandbox --group build -c $(LOCKS)/dev.lock -o $(LOCKS)/sandbox.lock
+	$(LOCK) --group uv -o $(LOCKS)/uv.lock
+
+dist: $(DEV)
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build >/dev/null
+
+# TAG: the tag for which a release was started; it must be the one of the version.
+release-check: $(DEV) dist
+	@$(BIN)/python -m release $(if $(DRAFT),--draft) $(if $(STRICT),--strict) $(if $(TAG),--tag '$(TAG)')
+
+release-prepare: $(DEV)
+	@$(BIN)/python -m release.prepare '$(VERSION)'
 
 clean:
-	rm -rf proof/fuzz/corpus proof/fuzz/crashes bench/peers/node_modules infra/tools/node_modules .venv dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf proof/fuzz/corpus proof/fuzz/crashes bench/peers/node_modules infra/tools/node_modules .venv dist site build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

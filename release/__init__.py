@@ -1,0 +1,1 @@
+"""What a release needs: `make release-prepare VERSION=…` writes it, `make release-check` checks it."""
