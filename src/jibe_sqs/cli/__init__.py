@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from jibe_sqs.core.errors import SettingsError
 
 _SERVICE_OPTIONS: Final = {"--config": "config", "-c": "config", "--worker": "worker"}
+COMPLETION: Final = "_JIBE_SQS_COMPLETE"
+"""The variable by which a shell asks for completions."""
 _NOT_NEEDED: Final = ("rich", "httpx._main")
 """structlog and httpx import them where they exist, for output that the service does not write. They take a tenth of the CPU
 time of its start."""
@@ -20,7 +22,8 @@ time of its start."""
 
 def main() -> None:
     """Run a command. An operator's mistake ends in a few lines and exit code 2, not in a traceback."""
-    options = service_options(sys.argv[1:])
+    # A shell that completes a command line calls the program without arguments, and must not start the service.
+    options = None if COMPLETION in os.environ else service_options(sys.argv[1:])
     if options is not None:
         for name in _NOT_NEEDED:
             sys.modules[name] = None  # type: ignore[assignment]  # an import fails, as if it were not installed
@@ -43,7 +46,7 @@ def main() -> None:
             sys.exit(run(**options))
         from jibe_sqs.cli.app import app
 
-        app()
+        app(prog_name="jibe-sqs")
     except SettingsError as error:
         _show_mistakes(error)
         sys.exit(2)

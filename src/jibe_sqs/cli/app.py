@@ -28,7 +28,6 @@ app = typer.Typer(
     no_args_is_help=False,
     invoke_without_command=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
