@@ -66,6 +66,7 @@ check: $(DEV) infra-check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory docs-site
 
 infra-check: $(DEV) .venv/.tools
 	$(BIN)/cfn-lint infra/cloudformation/*.yaml
@@ -108,6 +109,10 @@ simulate: $(DEV)
 docs: $(DEV)
 	@$(BIN)/python -m docs.generate
 	@$(BIN)/python -m tests.bad_input
+
+# Fails at a broken link or anchor, and at a page that the index does not name.
+docs-site: $(DEV)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-header --custom-compile-command 'make lock'
