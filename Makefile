@@ -131,7 +131,7 @@ dist: $(DEV)
 
 # TAG: the tag for which a release was started; it must be the one of the version.
 release-check: $(DEV) dist
-	@$(BIN)/python -m release $(if $(DRAFT),--draft) $(if $(STRICT),--strict) $(if $(TAG),--tag '$(TAG)')
+	@PATH="$(CURDIR)/.venv/uv/bin:$$PATH" $(BIN)/python -m release $(if $(DRAFT),--draft) $(if $(STRICT),--strict) $(if $(TAG),--tag '$(TAG)')
 
 release-prepare: $(DEV)
 	@$(BIN)/python -m release.prepare '$(VERSION)'
