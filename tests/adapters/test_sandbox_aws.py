@@ -187,21 +187,26 @@ def test_queues_have_the_attributes_in_the_template(aws):
         assert attributes["VisibilityTimeout"] == "30"
         assert attributes["ReceiveMessageWaitTimeSeconds"] == "20"
         assert attributes["SqsManagedSseEnabled"] == dead["SqsManagedSseEnabled"] == "true"
-        assert (attributes["MessageRetentionPeriod"], dead["MessageRetentionPeriod"]) == ("345600", "1209600")
+        assert (attributes["MessageRetentionPeriod"], dead["MessageRetentionPeriod"]) == ("1209600", "1209600")
         allow, deny = json.loads(attributes["Policy"])["Statement"]
         assert allow["Principal"] == {"Service": ["sns.amazonaws.com", "events.amazonaws.com"]}
         name = aws.topics[region].rpartition(":")[2]
         topics, rules = f"arn:aws:sns:*:{aws.account}:{name}", f"arn:aws:events:*:{aws.account}:rule/{name}"
-        assert allow["Condition"] == {"ArnLike": {"aws:SourceArn": [topics, rules]}}
+        assert allow["Condition"] == {"ArnLike": {"aws:SourceArn": [topics, rules, f"{rules}/{name}"]}}
         assert (deny["Effect"], deny["Condition"]) == ("Deny", {"Bool": {"aws:SecureTransport": "false"}})
 
 
-def test_only_cloudtrail_of_this_account_may_publish_to_a_topic(aws):
+def test_only_trails_of_this_account_may_publish_to_a_topic(aws):
+    """The second statement is for buckets. Without s3.amazonaws.com in `PublisherServices`, it allows nothing."""
     for region, topic in aws.topics.items():
         attributes = aws.client("sns", region).get_topic_attributes(TopicArn=topic)["Attributes"]
-        allow, _ = json.loads(attributes["Policy"])["Statement"]
-        assert allow["Principal"] == {"Service": ["cloudtrail.amazonaws.com"]}
-        assert allow["Condition"] == {"StringEquals": {"aws:SourceAccount": aws.account}}
+        *allowed, _ = json.loads(attributes["Policy"])["Statement"]
+        for statement, sources in zip(allowed, ("arn:aws:cloudtrail:*:*:trail/*", "arn:aws:s3:::*"), strict=True):
+            assert statement["Principal"] == {"Service": ["cloudtrail.amazonaws.com"]}
+            assert statement["Condition"] == {
+                "StringEquals": {"aws:SourceAccount": aws.account},
+                "ArnLike": {"aws:SourceArn": sources},
+            }
 
 
 # The trail

@@ -58,11 +58,6 @@ class _UnnamedResource:
 
 
 def _policy(document: dict[str, Any]) -> str:
-    """The text of a policy. For moto, a reference to a parameter that is a list is one text, with commas."""
-    for statement in document["Statement"]:
-        principal = statement["Principal"]
-        if isinstance(principal, dict) and isinstance(services := principal.get("Service"), str):
-            principal["Service"] = [each.strip() for each in services.split(",")]
     return msgspec.json.encode(document).decode()
 
 
@@ -115,12 +110,15 @@ class Subscription(_UnnamedResource, CloudFormationModel):
         # moto treats any text as true, also "false".
         if str(properties.get("RawMessageDelivery", "false")).lower() == "true":
             backend.set_subscription_attributes(subscription.arn, "RawMessageDelivery", "true")
+        if redrive := properties.get("RedrivePolicy"):
+            backend.set_subscription_attributes(subscription.arn, "RedrivePolicy", _policy(redrive))
         return cls(subscription.arn)
 
 
 def apply_patches() -> None:
     """Patch moto. Importing this module already adds the CloudFormation resource types."""
     import_cloudformation()
+    _split_default_lists()
     SQSBackend.receive_message = _long_poll(SQSBackend.receive_message)  # type: ignore[method-assign]
     for owner, names in {
         Queue: ("delete_message",),
@@ -132,6 +130,23 @@ def apply_patches() -> None:
     SQSBackend.change_message_visibility_batch = _change_visibility_batch  # type: ignore[method-assign,assignment]
     modules = frozenset(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: modules
+
+
+def _split_default_lists() -> None:
+    """For moto, the default of a parameter that is a list is one text, with commas. It splits only what a caller gives."""
+    from moto.cloudformation.parsing import ResourceMap
+
+    load = ResourceMap.load_parameters
+
+    def load_parameters(resources: Any) -> None:
+        load(resources)
+        for name, value in resources.resolved_parameters.items():
+            if resources._template["Parameters"][name]["Type"] == "CommaDelimitedList":  # noqa: SLF001
+                texts = value.split(",") if isinstance(value, str) else value
+                resources.resolved_parameters[name] = [text.strip() for text in texts]
+        resources._parsed_resources.update(resources.resolved_parameters)  # noqa: SLF001
+
+    ResourceMap.load_parameters = load_parameters  # type: ignore[method-assign]
 
 
 def _with_queue_locked(method: Any) -> Any:
