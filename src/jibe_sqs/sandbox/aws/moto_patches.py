@@ -1,7 +1,7 @@
 """Patches for moto: features that the sandbox needs and moto lacks. The server's process calls `apply_patches()`.
 
 CloudFormation: moto skips resource types that it does not know, and logs only a warning. The sandbox must deploy the
-same templates as users do, so it adds the three missing types.
+same templates as users do, so it adds the missing types.
 
 SQS: moto's queue is not safe for threads. `delete_message` replaces the list of messages by a copy without the
 deleted ones. Of two simultaneous deletes, one is lost: its message comes back and can never be deleted (500 deletes
@@ -26,8 +26,10 @@ from typing import Any, Final, Self
 
 import msgspec
 from moto import backends
+from moto.cloudtrail.models import cloudtrail_backends
 from moto.core.common_models import CloudFormationModel
 from moto.dynamodb.responses import DynamoHandler
+from moto.s3.models import s3_backends
 from moto.sns.models import sns_backends
 from moto.sqs.exceptions import SQSException
 from moto.sqs.models import Queue, SQSBackend, sqs_backends
@@ -58,7 +60,7 @@ class _UnnamedResource:
 
 
 def _policy(document: dict[str, Any]) -> str:
-    return msgspec.json.encode(document).decode()
+    return msgspec.json.encode(_without_nulls(document)).decode()
 
 
 class QueuePolicy(_UnnamedResource, CloudFormationModel):
@@ -113,6 +115,81 @@ class Subscription(_UnnamedResource, CloudFormationModel):
         if redrive := properties.get("RedrivePolicy"):
             backend.set_subscription_attributes(subscription.arn, "RedrivePolicy", _policy(redrive))
         return cls(subscription.arn)
+
+
+class BucketPolicy(_UnnamedResource, CloudFormationModel):
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::S3::BucketPolicy"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
+    ) -> Self:
+        del region_name
+        properties = cloudformation_json["Properties"]
+        policy = _policy(properties["PolicyDocument"])
+        s3_backends[account_id]["aws"].put_bucket_policy(properties["Bucket"], policy.encode())
+        return cls(resource_name)
+
+
+class Trail(_UnnamedResource, CloudFormationModel):
+    """moto logs no data events; it remembers the trail."""
+
+    def __init__(self, name: str, arn: str) -> None:
+        super().__init__(name)
+        self._arn = arn
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::CloudTrail::Trail"
+
+    @classmethod
+    def has_cfn_attr(cls, attr: str) -> bool:
+        return attr == "Arn"
+
+    def get_cfn_attribute(self, attribute_name: str) -> str:
+        del attribute_name
+        return self._arn
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **_: Any
+    ) -> Self:
+        del resource_name
+        given = cloudformation_json["Properties"]
+        backend = cloudtrail_backends[account_id][region_name]
+        trail = backend.create_trail(
+            given["TrailName"],
+            given["S3BucketName"],
+            "",
+            # moto takes a name only.
+            given["SnsTopicName"].rpartition(":")[2],
+            _is_true(given["IncludeGlobalServiceEvents"]),
+            _is_true(given["IsMultiRegionTrail"]),
+            _is_true(given["EnableLogFileValidation"]),
+            _is_true(given["IsOrganizationTrail"]),
+            "",
+            "",
+            given.get("KMSKeyId") or "",
+            [],
+        )
+        selectors = [_without_nulls(each) for each in given["AdvancedEventSelectors"] if each]
+        backend.put_event_selectors(given["TrailName"], [], selectors)
+        if _is_true(given["IsLogging"]):
+            backend.start_logging(given["TrailName"])
+        return cls(given["TrailName"], trail.arn)
+
+
+def _is_true(value: object) -> bool:
+    return str(value).lower() == "true"
+
+
+def _without_nulls(value: Any) -> Any:
+    """CloudFormation drops what is `AWS::NoValue`; moto makes it null."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(each) for key, each in value.items() if each is not None}
+    return [_without_nulls(each) for each in value if each is not None] if isinstance(value, list) else value
 
 
 def apply_patches() -> None:
