@@ -47,11 +47,13 @@ class Kind(NamedTuple):
     """A kind of log file. `body` makes the body of a file from its number.
 
     `shared`: how many bodies the files share in turn. With 0, each file has a body of its own, with one event.
+    `message`: makes a message that names its change by itself, so there is no file.
     """
 
     body: Callable[[int], Body]
     shared: int = 1
     key: Callable[[str, int], str] = key_of
+    message: Callable[[int], str] | None = None
 
 
 def _lyve_key(kind: str, number: int) -> str:
@@ -61,8 +63,11 @@ def _lyve_key(kind: str, number: int) -> str:
 
 
 def announcement(kind: str, number: int) -> str:
-    """The message about a file, as AWS sends it: CloudTrail's notice in the envelope of SNS."""
-    return _MESSAGE.replace("KEY", KINDS[kind].key(kind, number), 1).replace("NUMBER", f"{number:08x}", 1)
+    """The message about a file, as AWS sends it: CloudTrail's notice in the envelope of SNS. Or an event of S3."""
+    made = KINDS[kind]
+    if made.message is not None:
+        return made.message(number)
+    return _MESSAGE.replace("KEY", made.key(kind, number), 1).replace("NUMBER", f"{number:08x}", 1)
 
 
 _ENVELOPE: Final = {
@@ -163,6 +168,33 @@ def _mixed(number: int) -> Body:
 
 _large = _pool(lambda number: _cloudtrail(list(logs.texts(3000, seed=number, changing=0.1, folders=FOLDERS))), 3)
 
+
+def _s3_event(number: int) -> str:
+    """An event of S3, as it sends it to a queue, about an object in one of the usual folders."""
+    key = f"projects/{number % FOLDERS}/renders/frame-{number:08}.exr"
+    record = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "awsRegion": logs.REGION,
+        "eventTime": "2026-11-21T10:00:00.000Z",
+        "eventName": "ObjectCreated:Put",
+        "userIdentity": {"principalId": "AWS:AROAEXAMPLE:render"},
+        "requestParameters": {"sourceIPAddress": "192.0.2.1"},
+        "responseElements": {"x-amz-request-id": f"{number:016X}", "x-amz-id-2": "i" * 76},
+        "s3": {
+            "s3SchemaVersion": "1.0",
+            "configurationId": "changes",
+            "bucket": {
+                "name": DATA_BUCKET,
+                "ownerIdentity": {"principalId": "EXAMPLE"},
+                "arn": f"arn:aws:s3:::{DATA_BUCKET}",
+            },
+            "object": {"key": key, "size": 3_000_000, "eTag": f"{number:032x}", "sequencer": f"{number:018X}"},
+        },
+    }
+    return json.dumps({"Records": [record]}, separators=(",", ":"))
+
+
 HUGE_TEXT: Final = 500_000_000
 """Bytes of text of the largest files."""
 
@@ -222,6 +254,7 @@ KINDS: Final[dict[str, Kind]] = {
     "mixed": Kind(_mixed, shared=1500),
     "onefolder": Kind(_one_folder, shared=0),
     "manyfolders": Kind(_new_folder, shared=0),
+    "s3event": Kind(lambda _: Body(b"", 1, frozenset()), shared=0, message=_s3_event),
     "huge": Kind(lambda _: _huge(SIZES.huge)),
     "lyve": Kind(lambda _: _huge_lyve(SIZES.huge), key=_lyve_key),
 }

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from bench.stub import access_anywhere, log_files
+from bench.stub.dynamodb import DynamoDb
 from bench.stub.http import Connection, Request, response
 from bench.stub.s3 import S3
 from bench.stub.sqs import Sqs
@@ -36,12 +37,16 @@ class Stub:
         self.counts.clear()
         self._sqs = Sqs(self.counts)
         self._access_anywhere = access_anywhere.AccessAnywhere(self.counts)
+        self._dynamodb = DynamoDb(self.counts)
         self._s3 = S3(self.counts, self._access_anywhere.create)
 
     def handle(self, request: Request, connection: Connection) -> bytes | None:
         if request.method == b"POST":
             if target := request.header(b"x-amz-target:"):
-                return self._sqs.answer(request, target.rpartition(b".")[2].decode(), connection)
+                service, _, operation = target.decode().rpartition(".")
+                if service.startswith("DynamoDB"):
+                    return self._dynamodb.answer(request, operation)
+                return self._sqs.answer(request, operation, connection)
             if request.target.startswith(access_anywhere.PATH):
                 return self._access_anywhere.answer(request)
         if request.target.startswith(b"/-/"):

@@ -208,6 +208,8 @@ class Sqs:
         self._counts[f"sqs {operation}"] += 1
         match operation:
             case "DeleteMessageBatch":
+                # A replica has an access key of its own, where a benchmark wants to know what each one did.
+                self._counts[f"deleted with {_access_key(request)}"] += len(asked["Entries"])
                 return _batch(asked, lambda entry: queue.delete(entry["ReceiptHandle"]))
             case "DeleteMessage":
                 return response(b"{}") if queue.delete(asked["ReceiptHandle"]) else _invalid_receipt()
@@ -229,6 +231,10 @@ class Sqs:
             case "GetQueueAttributes":
                 return response(msgspec.json.encode({"Attributes": _attributes(queue)}))
         return response(b'{"__type":"InvalidAction"}', status=400)
+
+
+def _access_key(request: Request) -> str:
+    return request.header(b"authorization:").partition(b"Credential=")[2].partition(b"/")[0].decode()
 
 
 def _attributes(queue: Queue) -> dict[str, str]:
