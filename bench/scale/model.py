@@ -1,10 +1,10 @@
 """The formulas: a load and the measured constants make a prediction. No I/O.
 
-    messages a second   events / events of a message
-    refreshes           folders / cycle: each folder is refreshed once in a cycle
-    cycle               max(delay - margin, pause, refresh) + the time until the next change
-    replicas            CPU seconds a second / the part of a core that may be busy
-    lag                 receive and read + wait in the queue + wait for Access Anywhere + refresh
+messages a second   events / events of a message
+refreshes           folders / cycle: each folder is refreshed once in a cycle
+cycle               max(delay - margin, pause, 2 * refresh) + the time until the next change
+replicas            CPU seconds a second / the part of a core that may be busy
+lag                 receive and read + wait in the queue + wait for Access Anywhere + refresh
 """
 
 import math
@@ -15,6 +15,8 @@ import msgspec
 from bench.scale import prices
 from bench.scale_constants import Constants, Measured
 
+ROUNDS: Final = 4
+"""More replicas refresh more folders twice, which needs more replicas. That settles at once."""
 MARGIN: Final = 5.0
 """Seconds that a watermark is earlier than its refresh, as in `compose.engine.Policies`."""
 HOUR: Final = 3600.0
@@ -92,11 +94,17 @@ class Prediction(msgspec.Struct, frozen=True):
 def refreshes(events: float, workload: Workload, site: Site) -> float:
     """Refreshes a second that are wanted. A refresh covers all changes before it, also those whose messages come later."""
     rate = events / site.folders
-    quiet = max(max(site.pause, 2 * site.refresh), site.refresh)
+    quiet = max(site.pause, 2 * site.refresh)
     covered = max(0.0, workload.delay - MARGIN)
     # After a refresh, the next change comes after 1 / rate, and its message after `delay`.
     rest = math.exp(-rate * max(0.0, quiet - covered)) / rate
     return site.folders / (max(quiet, covered) + rest)
+
+
+def copies(messages: float, events: float, replicas: int, site: Site) -> float:
+    """How many replicas refresh one folder at the same time: each that has a message about it before the first one ends."""
+    naming = messages * -math.expm1(-events / site.folders)
+    return 1 + (replicas - 1) * -math.expm1(-naming * site.refresh / replicas)
 
 
 def waiting(load: float, replicas: int, service: float) -> float:
@@ -109,13 +117,16 @@ def predicted(events: float, workload: Workload, site: Site, measured: Measured)
     each = measured.kinds[workload.kind]
     messages = events / each.events
     wanted = refreshes(events, workload, site)
-    done = min(wanted, site.capacity / measured.refresh_calls)
-    work = (messages * each.cpu + done * measured.refresh_cpu) / site.core
-    replicas = max(1, math.ceil(work / site.busy))
+    replicas = 1
+    for _ in range(ROUNDS):
+        asked = wanted * copies(messages, each.events, replicas, site)
+        done = min(asked, site.capacity / measured.refresh_calls)
+        work = (messages * each.cpu + done * measured.refresh_cpu) / site.core
+        replicas = max(1, math.ceil(work / site.busy))
     load = work / replicas
     wait = waiting(load, replicas, work / messages)
     burst = load * workload.every / site.trails
-    behind = site.folders / done if wanted > done else 0.0
+    behind = site.folders * (asked / wanted) / done if asked > done else 0.0
     base = site.round_trip + each.cpu / site.core + site.refresh + wait
     lag, longest = base + burst / 2 + behind / 2, base + burst + behind
     rates = {
@@ -137,7 +148,7 @@ def predicted(events: float, workload: Workload, site: Site, measured: Measured)
         limits=[],
         **rates,
     )
-    return msgspec.structs.replace(prediction, limits=limits(prediction, wanted, workload, each))
+    return msgspec.structs.replace(prediction, limits=limits(prediction, asked, workload, each))
 
 
 def limits(found: Prediction, wanted: float, workload: Workload, each: Constants) -> list[str]:
@@ -145,11 +156,12 @@ def limits(found: Prediction, wanted: float, workload: Workload, each: Constants
     publishes = found.messages if workload.records else 0.0
     checked = {
         "AA": wanted > found.refreshes,
-        "in flight": found.held > prices.SQS_IN_FLIGHT,
+        "flight": found.held > prices.SQS_IN_FLIGHT,
         "SNS": publishes > prices.SNS_PUBLISHES,
         "S3": found.gets > prices.S3_GETS,
         "table": max(found.reads, found.writes) > prices.TABLE_UNITS,
-        "item": each.writes > 1 and found.messages > prices.PARTITION_WRITES,
+        # The finished file is the first write of a message; all others count principals, which may be one.
+        "item": found.messages * (each.writes - each.gets) > prices.PARTITION_WRITES,
     }
     return [name for name, is_exceeded in checked.items() if is_exceeded]
 
