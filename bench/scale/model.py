@@ -109,7 +109,7 @@ def copies(messages: float, events: float, replicas: int, site: Site) -> float:
 
 def waiting(load: float, replicas: int, service: float) -> float:
     """Seconds in the queue for even arrivals: Allen and Cunneen's formula for M/D/N. `load`: busy part of all replicas."""
-    return service / replicas * load ** (math.sqrt(2 * (replicas + 1)) - 1) / (1 - load) / 2
+    return service / replicas * math.pow(load, math.sqrt(2 * (replicas + 1)) - 1) / (1 - load) / 2
 
 
 def predicted(events: float, workload: Workload, site: Site, measured: Measured) -> Prediction:
