@@ -70,6 +70,22 @@ async def test_the_service_is_ready_between_start_and_stop_while_all_gates_are_o
     assert health.liveness_failures == []
 
 
+async def test_a_service_has_started_also_while_what_it_requires_fails():
+    """A replica whose Access Anywhere is down may replace its predecessor, which can do no more."""
+    health = Health()
+    health.require(lambda: [DOWN])
+    async with served(health) as http, worker() as task:
+        found = await http.get("/startupz")
+        assert (found.status_code, found.json()) == (503, {"started": False, "reasons": ["starting"]})
+        health.started([task])
+        found = await http.get("/startupz")
+        assert (found.status_code, found.json()) == (200, {"started": True, "reasons": []})
+        assert (await http.get("/readyz")).status_code == 503
+        health.stopping()
+        found = await http.get("/startupz")
+        assert (found.status_code, found.json()) == (503, {"started": False, "reasons": ["stopping"]})
+
+
 async def test_warnings_are_shown_and_do_not_make_the_service_unready():
     health, warnings = Health(), ["", "3 log lines lost"]
     health.note(lambda: warnings)

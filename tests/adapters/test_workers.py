@@ -253,6 +253,13 @@ def test_without_a_ready_worker_all_reasons_are_shown():
     assert combined(reports).readiness_failures == ["worker 0: starting", "worker 1: down"]
 
 
+def test_the_service_has_started_if_one_worker_has():
+    starting, down = HealthReport(startup_failures=["starting"]), HealthReport(readiness_failures=["down"])
+    assert combined([starting, down]).startup_failures == []
+    assert combined([starting, starting]).startup_failures == ["worker 0: starting", "worker 1: starting"]
+    assert combined([down], is_stopping=True).startup_failures == ["stopping"]
+
+
 def test_a_service_that_stops_is_not_ready():
     assert combined([HealthReport(), HealthReport()], is_stopping=True).readiness_failures == ["stopping"]
 

@@ -220,13 +220,13 @@ class Supervisor:
     async def _health(self, place: _Place) -> HealthReport:
         process = place.process
         if process is None:
-            return HealthReport(readiness_failures=[place.reason])
+            return _not_running(place.reason)
         if report := await process.ask(HEALTH, HealthReport):
             return report
         if process.is_ending:
-            return HealthReport(readiness_failures=["it ends"])
+            return _not_running("it ends")
         if not place.is_started:
-            return HealthReport(readiness_failures=["starting"])
+            return _not_running("starting")
         stuck = ["does not answer"]
         return HealthReport(liveness_failures=stuck, readiness_failures=stuck)
 
@@ -370,17 +370,27 @@ def combined(
 ) -> HealthReport:
     """The health of a service with these workers. `own_warnings`: of the supervisor.
 
-    It is alive if each worker is, because a supervisor restarts only workers that end. It is ready if one worker is: then the
-    work is done. What the others cannot do is a warning.
+    It is alive if each worker is, because a supervisor restarts only workers that end. It has started if one worker has, and is
+    ready if one worker is: then the work is done. What the others cannot do is a warning.
     """
+    is_started = any(not report.startup_failures for report in reports)
     is_ready = any(not report.readiness_failures for report in reports)
     unready = _prefixed([report.readiness_failures for report in reports])
     warnings = [*own_warnings, *_prefixed([report.warnings for report in reports])]
     return HealthReport(
         liveness_failures=_prefixed([report.liveness_failures for report in reports]),
+        startup_failures=["stopping"]
+        if is_stopping
+        else []
+        if is_started
+        else _prefixed([report.startup_failures for report in reports]),
         readiness_failures=["stopping"] if is_stopping else [] if is_ready else unready,
         warnings=[*unready, *warnings] if is_ready or is_stopping else warnings,
     )
+
+
+def _not_running(why: str) -> HealthReport:
+    return HealthReport(startup_failures=[why], readiness_failures=[why])
 
 
 def _prefixed(sentences: Sequence[Sequence[str]]) -> list[str]:

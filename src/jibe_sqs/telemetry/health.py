@@ -11,9 +11,13 @@ Sentences = Callable[[], Iterable[str]]
 
 
 class HealthReport(msgspec.Struct, frozen=True):
-    """Why the service must be restarted, why it does not do its work now, and what else does not work. One sentence each."""
+    """Why the service must be restarted, why it does not run, why it does not do its work now, and what else does not work.
+
+    One sentence each.
+    """
 
     liveness_failures: list[str] = []
+    startup_failures: list[str] = []
     readiness_failures: list[str] = []
     warnings: list[str] = []
 
@@ -55,13 +59,17 @@ class Health:
         return list(self._ended)
 
     @property
-    def readiness_failures(self) -> list[str]:
-        """Why the service does not do its work now; empty if it is ready."""
+    def startup_failures(self) -> list[str]:
+        """Why the service does not run; empty between start and stop, also while something that it requires has failed."""
         if self._is_stopping:
             return ["stopping", *self._ended]
-        if not self._is_started:
-            return ["starting"]
-        return [*self._ended, *_sentences(self._required)]
+        return list(self._ended) if self._is_started else ["starting"]
+
+    @property
+    def readiness_failures(self) -> list[str]:
+        """Why the service does not do its work now; empty if it is ready."""
+        failures = self.startup_failures
+        return failures if self._is_stopping or not self._is_started else [*failures, *_sentences(self._required)]
 
     @property
     def warnings(self) -> list[str]:
@@ -70,8 +78,8 @@ class Health:
 
     @property
     def report(self) -> HealthReport:
-        """All three at once."""
-        return HealthReport(self.liveness_failures, self.readiness_failures, self.warnings)
+        """All of it at once."""
+        return HealthReport(self.liveness_failures, self.startup_failures, self.readiness_failures, self.warnings)
 
     def _task_ended(self, task: "asyncio.Task[Any]") -> None:
         # Only the class is shown: the text of an error may contain a secret.

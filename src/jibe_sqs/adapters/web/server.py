@@ -22,7 +22,7 @@ from jibe_sqs.adapters.web.login import Login, LoginRequired
 from jibe_sqs.telemetry.health import Health, HealthReport
 from jibe_sqs.telemetry.status import Status
 
-PROBES: Final = ("/livez", "/readyz")
+PROBES: Final = ("/livez", "/startupz", "/readyz")
 """They need no login: an orchestrator has none."""
 SOURCE_TIMEOUT: Final = 5.0
 """Seconds for the snapshot or the metrics. Workers are asked for theirs."""
@@ -103,13 +103,17 @@ def _probes(health: Health | Callable[[], Awaitable[HealthReport]]) -> list[Rout
         reasons = (await report()).liveness_failures
         return JSONResponse({"alive": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
 
+    async def startupz(_: Request) -> JSONResponse:
+        reasons = (await report()).startup_failures
+        return JSONResponse({"started": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+
     async def readyz(_: Request) -> JSONResponse:
         found = await report()
         reasons = found.readiness_failures
         content = {"ready": not reasons, "reasons": reasons, "warnings": found.warnings}
         return JSONResponse(content, status_code=503 if reasons else 200)
 
-    return [Route("/livez", livez), Route("/readyz", readyz)]
+    return [Route("/livez", livez), Route("/startupz", startupz), Route("/readyz", readyz)]
 
 
 def _metrics(metrics: Callable[[], Awaitable[tuple[bytes, str]]]) -> Callable[[Request], Awaitable[Response]]:
@@ -156,7 +160,7 @@ def _observed(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Req
             async with asyncio.timeout(SOURCE_TIMEOUT):
                 return await answer(request)
         except TimeoutError:
-            text = "The service does not answer in time. Its probes are /livez and /readyz.\n"
+            text = "The service does not answer in time. Its probes are /livez, /startupz and /readyz.\n"
         except Exception:
             log.exception("page_failed", path=request.url.path)
             text = "A defect of jibe-sqs: the log says more (page_failed).\n"

@@ -10,14 +10,14 @@ from jibe_sqs.settings.types import TextOrReference
 
 
 class HttpSettings(SettingsGroup):
-    """The address of the status page, `/metrics`, `/status.json`, `/livez` and `/readyz`."""
+    """The address of the status page, `/metrics`, `/status.json`, the probes."""
 
     port: int | None = Field(
         default=None,
         ge=0,
         le=65535,
-        description="the port of the [status page](../how-to/status-page.md), of `/metrics`, `/status.json`, `/livez` and "
-        "`/readyz`. With 0, any free port. If it is not set, no port is opened",
+        description="the port of the [status page](../how-to/status-page.md), of `/metrics`, `/status.json`, `/livez`, "
+        "`/startupz` and `/readyz`. With 0, any free port. If it is not set, no port is opened",
     )
     host: str = Field(
         default="127.0.0.1",
@@ -26,7 +26,7 @@ class HttpSettings(SettingsGroup):
     )
     login: TextOrReference = Field(
         default="",
-        description="the name of a login (HTTP basic authentication) for everything except `/livez` and `/readyz`. It needs "
+        description="the name of a login (HTTP basic authentication) for everything except the probes. It needs "
         "`http.password`. It may be a [reference](#secrets-by-reference), like a secret. If it is not set, no login is required",
     )
     password: SecretStr = Field(default=SecretStr(""), description="the password of `http.login`")
@@ -42,12 +42,12 @@ class HttpSettings(SettingsGroup):
 
 
 class HealthSettings(SettingsGroup):
-    """The older name of `http`: it opens a port for `/livez` and `/readyz` alone."""
+    """The older name of `http`: it opens a port for the probes alone."""
 
     port: int | None = Field(
         default=None,
         ge=0,
         le=65535,
-        description="an older name of `http.port`, which opens the port for `/livez` and `/readyz` only. Do not set both",
+        description="an older name of `http.port`, which opens the port for `/livez`, `/startupz` and `/readyz` only. Do not set both",
     )
     host: str = Field(default="*", description="the older name of `http.host`, for `health.port`")
