@@ -36,8 +36,9 @@ def kubectl() -> str | None:
 def built(folder: Path) -> list[dict[str, Any]]:
     """The objects of a kustomization. Raises `CalledProcessError` if it cannot be built."""
     program = kubectl()
-    assert program is not None, "kubectl is missing: make .venv/.tools"
-    done = subprocess.run(
+    if program is None:
+        raise FileNotFoundError("kubectl is missing: make .venv/.tools")
+    done = subprocess.run(  # noqa: S603 - our own folders
         [program, "kustomize", str(folder)], check=True, capture_output=True, text=True, timeout=TIMEOUT
     )
     return [each for each in yaml.load_all(done.stdout, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if each]
@@ -73,4 +74,4 @@ if __name__ == "__main__":
     if kubectl() is None:
         sys.exit("kubectl is missing, so no overlay is checked: make .venv/.tools")
     for line in main():
-        print(line)
+        sys.stdout.write(f"{line}\n")

@@ -73,20 +73,6 @@ def template(path: Path) -> dict[str, Any]:
     return yaml.load(path.read_text(), Template)
 
 
-def manifest(kind: str) -> dict[str, Any]:
-    (found,) = [m for path in BASE.glob("*.yaml") if (m := yaml.safe_load(path.read_text()))["kind"] == kind]
-    return found
-
-
-def pod() -> dict[str, Any]:
-    return manifest("Deployment")["spec"]["template"]["spec"]
-
-
-def kubernetes_container() -> dict[str, Any]:
-    (found,) = pod()["containers"]
-    return found
-
-
 def resource(name: str) -> dict[str, Any]:
     return template(SERVICE)["Resources"][name]["Properties"]
 
@@ -387,77 +373,6 @@ def test_the_health_check_fails_when_the_service_says_so(status, exit_code):
 def test_a_failed_deployment_rolls_back():
     breaker = resource("Service")["DeploymentConfiguration"]["DeploymentCircuitBreaker"]
     assert breaker == {"Enable": True, "Rollback": True}
-
-
-# Kubernetes
-
-
-def kubernetes_configuration() -> dict[str, Any]:
-    """The file that the service reads, found as the service finds it: by the path in JIBE_CONFIG, through the mount."""
-    (path,) = [Path(e["value"]) for e in kubernetes_container()["env"] if e["name"] == "JIBE_CONFIG"]
-    (mount,) = [m for m in kubernetes_container()["volumeMounts"] if m["mountPath"] == str(path.parent)]
-    (volume,) = [v for v in pod()["volumes"] if v["name"] == mount["name"]]
-    assert volume["configMap"]["name"] == manifest("ConfigMap")["metadata"]["name"]
-    return json.loads(manifest("ConfigMap")["data"][path.name])
-
-
-def test_kubernetes_waits_longer_than_the_longest_stop():
-    assert pod()["terminationGracePeriodSeconds"] > kubernetes_configuration()["drain_timeout"] + AFTER_THE_DRAIN
-
-
-def test_the_mounted_configuration_has_an_endpoint_a_queue_a_log_bucket_and_a_mapping():
-    configuration = kubernetes_configuration()
-    assert configuration["access_anywhere"]["endpoint"].startswith("https://")
-    assert configuration["queues"]
-    assert configuration["logs"]
-    assert configuration["buckets"]
-
-
-@pytest.mark.parametrize(("probe", "path"), [("livenessProbe", "/livez"), ("readinessProbe", "/readyz")])
-def test_the_probes_ask_where_the_configuration_answers(probe, path):
-    asked = kubernetes_container()[probe]["httpGet"]
-    assert asked["path"] == path
-    (port,) = [each["containerPort"] for each in kubernetes_container()["ports"] if each["name"] == asked["port"]]
-    http = kubernetes_configuration()["http"]
-    assert port == http["port"]
-    assert http["host"] == "*"  # the probes come from outside the container
-
-
-def test_kubernetes_holds_credentials_by_reference_only():
-    entries = {e["name"]: e for e in kubernetes_container()["env"]}
-    for name, key in (("JIBE_ACCESS_ANYWHERE__LOGIN", "login"), ("JIBE_ACCESS_ANYWHERE__PASSWORD", "password")):
-        assert entries[name] == {
-            "name": name,
-            "valueFrom": {"secretKeyRef": {"name": "jibe-access-anywhere", "key": key}},
-        }
-    assert set(kubernetes_configuration()["access_anywhere"]) == {"endpoint"}
-    assert not [p for p in BASE.glob("*.yaml") if yaml.safe_load(p.read_text())["kind"] == "Secret"]
-
-
-def test_the_pod_is_as_small_a_target_as_it_can_be():
-    assert pod()["automountServiceAccountToken"] is False
-    assert pod()["securityContext"] == {
-        "runAsNonRoot": True,
-        "runAsUser": UID,
-        "runAsGroup": UID,
-        "fsGroup": UID,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    }
-    assert kubernetes_container()["securityContext"] == {
-        "allowPrivilegeEscalation": False,
-        "readOnlyRootFilesystem": True,
-        "capabilities": {"drop": ["ALL"]},
-    }
-
-
-def test_the_pod_writes_to_the_ledger_folder_only():
-    assert [m["mountPath"] for m in kubernetes_container()["volumeMounts"] if not m.get("readOnly")] == [LEDGER_FOLDER]
-    assert Path(kubernetes_configuration()["ledger"]["path"]).parent == Path(LEDGER_FOLDER)
-
-
-def test_kustomize_applies_every_manifest():
-    there = {path.name for path in BASE.glob("*.yaml")} - {"kustomization.yaml"}
-    assert set(manifest("Kustomization")["resources"]) == there
 
 
 # Docker
