@@ -147,7 +147,9 @@ def environment(rendered) -> dict[str, str]:
 
 @pytest.mark.parametrize("path", sorted(INFRA.rglob("*.yaml")), ids=lambda path: path.name)
 def test_every_yaml_file_parses_to_something(path):
-    assert all(isinstance(document, dict) and document for document in yaml.load_all(path.read_text(), Template))
+    assert all(
+        isinstance(document, (dict, list)) and document for document in yaml.load_all(path.read_text(), Template)
+    )
 
 
 @pytest.mark.parametrize("path", [SERVICE, *sorted(BASE.glob("*.yaml")), DOCKERFILE], ids=lambda path: path.name)

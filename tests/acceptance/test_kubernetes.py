@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 from infra.kubernetes import check, rules
 from tests.acceptance.conftest import SmallService
 from tests.acceptance.test_deployment_files import AFTER_THE_DRAIN, LEDGER_FOLDER, UID
-from tests.processes import PATIENCE, eventually
+from tests.processes import PATIENCE, eventually, finished
 
 from jibe_sqs.settings import Settings, load
 
@@ -92,6 +93,14 @@ def test_a_changed_configuration_changes_the_pods():
     assert name != manifest("ConfigMap", OVERLAYS / "dev")["metadata"]["name"]
 
 
+def test_a_live_configuration_keeps_its_name(tmp_path):
+    parts = {"resources": ["base"], "components": ["components/live-configuration"]}
+    here = os.path.relpath(check.HERE, tmp_path)
+    kustomization = {key: [f"{here}/{path}" for path in paths] for key, paths in parts.items()}
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(kustomization))
+    assert [each["metadata"]["name"] for each in check.built(tmp_path) if each["kind"] == "ConfigMap"] == ["jibe-sqs"]
+
+
 def test_kubernetes_waits_longer_than_the_longest_stop():
     assert pod()["terminationGracePeriodSeconds"] > configuration()["drain_timeout"] + AFTER_THE_DRAIN
 
@@ -154,6 +163,35 @@ def test_the_autoscaler_alone_decides_the_number_of_pods():
     assert queue["queueURL"] == configuration(OVERLAYS / "keda")["queues"][0]["url"]
     names = {each["name"] for each in scaled["triggers"]}
     assert set(re.findall("[a-z]+", scaled["advanced"]["scalingModifiers"]["formula"])) == names
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool of Prometheus is missing")
+@pytest.mark.parametrize(
+    ("closed", "running", "room"),
+    [(0, 1, 2_000_000), (0, 14, 2_000_000), (0, 15, 2000), (1, 0, 2000)],
+    ids=["idle", "below nine of ten", "Access Anywhere is busy", "Access Anywhere is down"],
+)
+def test_no_pod_is_added_while_access_anywhere_is_the_bottleneck(closed, running, room, tmp_path):
+    """`room` is in messages, 1000 for each of the two pods."""
+    triggers = manifest("ScaledObject", OVERLAYS / "keda")["spec"]["triggers"]
+    (query,) = [each["metadata"]["query"] for each in triggers if each["type"] == "prometheus"]
+    values = {
+        "jibe_ready": 1 - closed,
+        'jibe_gate_closed{gate="access-anywhere"}': closed,
+        "jibe_refreshes_running": running,
+        "jibe_refreshes_limit": 16,
+    }
+    series = [
+        {"series": f'{name}{{{labels}job="jibe-sqs",instance="{pod_}"}}', "values": f"{value}x5"}
+        for pod_ in "ab"
+        for metric, value in values.items()
+        for name, labels in [(metric.partition("{")[0], 'gate="access-anywhere",' if "{" in metric else "")]
+    ]
+    expected = {"expr": query, "eval_time": "3m", "exp_samples": [{"labels": "{}", "value": room}]}
+    case = {"interval": "1m", "input_series": series, "promql_expr_test": [expected]}
+    (tmp_path / "tests.yaml").write_text(json.dumps({"evaluation_interval": "1m", "tests": [case]}))
+    done = finished(["promtool", "test", "rules", str(tmp_path / "tests.yaml")])
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_kustomization_of_the_page_builds(tmp_path):
