@@ -245,11 +245,12 @@ def test_the_trail_waits_for_the_policy_of_its_bucket():
 
 
 REGION = "us-east-1"
+OTHER_REGION = "eu-west-1"
 
 
-def deployed(endpoint: str, name: str, **parameters: str) -> dict[str, str]:
+def deployed(endpoint: str, name: str, *, region: str = REGION, **parameters: str) -> dict[str, str]:
     """Deploy a template onto the emulator. Returns the stack's outputs."""
-    formation = client(endpoint, "cloudformation", REGION)
+    formation = client(endpoint, "cloudformation", region)
     given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
     formation.create_stack(
         StackName=f"jibe-{name}",
@@ -291,6 +292,10 @@ def test_in_a_new_account_a_trail_logs_writes_of_all_buckets_but_its_own(topic):
     assert trail["IsMultiRegionTrail"]
     assert trail["LogFileValidationEnabled"]
     assert cloudtrail.get_trail_status(Name=outputs["TrailArn"])["IsLogging"]
+    # A log file can be written and read.
+    log_bucket = {"Bucket": outputs["LogBucketName"], "Key": "AWSLogs/example"}
+    client(endpoint, "s3", REGION).put_object(**log_bucket, Body=b"records")
+    assert client(endpoint, "s3", REGION).get_object(**log_bucket)["Body"].read() == b"records"
     objects, express = selectors(endpoint)
     assert objects["readOnly"]["Equals"] == express["readOnly"]["Equals"] == ["false"]
     assert objects["resources.ARN"] == {"NotStartsWith": [outputs["LogBucketArn"] + "/"]}
@@ -325,3 +330,20 @@ def test_the_subscription_keeps_what_it_cannot_deliver(topic):
     (found,) = sns.list_subscriptions_by_topic(TopicArn=arn)["Subscriptions"]
     attributes = sns.get_subscription_attributes(SubscriptionArn=found["SubscriptionArn"])["Attributes"]
     assert json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].endswith(":jibe-log-delivery-undelivered")
+
+
+def test_the_rules_of_eventbridge_lead_to_the_queue_and_to_the_bus(topic):
+    """A rule reaches SQS only in its own region, so the rule of another region sends to the bus."""
+    endpoint, _ = topic
+    queue = f"arn:aws:sqs:{REGION}:123456789012:jibe-log-delivery"
+    bus = deployed(endpoint, "eventbridge-central", QueueArn=queue)["BusArn"]
+    deployed(endpoint, "eventbridge-region", region=OTHER_REGION, BusArn=bus, BucketNames="example-media")
+
+    def targets(region: str, **on_bus: str) -> list[str]:
+        found = client(endpoint, "events", region).list_targets_by_rule(Rule="jibe-log-delivery", **on_bus)
+        return [each["Arn"] for each in found["Targets"]]
+
+    assert targets(REGION) == targets(REGION, EventBusName="jibe-log-delivery") == [queue]
+    assert targets(OTHER_REGION) == [bus]
+    rule = client(endpoint, "events", OTHER_REGION).describe_rule(Name="jibe-log-delivery")
+    assert json.loads(rule["EventPattern"])["detail"] == {"bucket": {"name": ["example-media"]}}
