@@ -9,16 +9,18 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import msgspec
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request
 
 from jibe_sqs.sandbox.aws import digests, moto_patches
+from jibe_sqs.sandbox.aws.aws_calls import CALLS, RecordedCalls
 from jibe_sqs.sandbox.aws.certificates import Certificates
 from jibe_sqs.sandbox.aws.host_names import HOSTS, Contacted
 from jibe_sqs.sandbox.aws.object_writes import WRITES
@@ -40,14 +42,15 @@ def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None =
         del os.environ[name]
     moto_patches.apply_patches()
     digests.add_list_public_keys()
-    hosts, made = Contacted(), RecordedWrites()
+    hosts, made, called = Contacted(), RecordedWrites(), RecordedCalls()
 
     class Handler(TunnelHandler):
         certificates = Certificates(certificates_in) if certificates_in else None
         contacted = hosts
         writes = made
+        calls = called
 
-    server = make_server(host, port, Application(hosts, made), threaded=True, request_handler=Handler)
+    server = make_server(host, port, Application(hosts, made, called), threaded=True, request_handler=Handler)
     print(json.dumps({"endpoint": f"http://{host}:{server.server_port}"}), flush=True)
     server.serve_forever()
 
@@ -55,10 +58,13 @@ def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None =
 class Application(DomainDispatcherApplication):
     """moto, extended: it also finds the service of an unsigned request by its host name."""
 
-    def __init__(self, contacted: Contacted, writes: RecordedWrites) -> None:
+    def __init__(self, contacted: Contacted, writes: RecordedWrites, calls: RecordedCalls) -> None:
         super().__init__(create_backend_app)
-        self._contacted = contacted
-        self._writes = writes
+        self._answers: dict[str, Callable[[int], Any]] = {
+            HOSTS: lambda _: contacted.counts(),
+            WRITES: writes.since,
+            CALLS: calls.since,
+        }
 
     def infer_service_region_host(self, environ: dict[str, Any], path: str) -> str | None:
         """The host name by which moto chooses its backend. None stands for S3."""
@@ -68,11 +74,9 @@ class Application(DomainDispatcherApplication):
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         """A WSGI application."""
-        if environ["PATH_INFO"] in (HOSTS, WRITES):
+        if found := self._answers.get(environ["PATH_INFO"]):
             start_response("200 OK", [("Content-Type", "application/json")])
-            since = Request(environ).args.get("since", 0, type=int)
-            is_hosts = environ["PATH_INFO"] == HOSTS
-            return [json.dumps(self._contacted.counts() if is_hosts else self._writes.since(since)).encode()]
+            return [msgspec.json.encode(found(Request(environ).args.get("since", 0, type=int)))]
         if environ["wsgi.url_scheme"] == "https" and (refused := refusal(environ)):
             start_response(f"{refused.status.value} {refused.status.phrase}", [*refused.headers.items()])
             return [refused.body]

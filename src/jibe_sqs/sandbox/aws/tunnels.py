@@ -22,12 +22,15 @@ from http import HTTPStatus
 from io import BytesIO
 from typing import Any, ClassVar, Final
 
+import msgspec
 from moto.moto_server.werkzeug_app import MotoRequestHandler
 from werkzeug.exceptions import BadRequest, HTTPException, InternalServerError
 from werkzeug.serving import DechunkedInput
 
+from jibe_sqs.sandbox.aws.aws_calls import RecordedCalls, signed_request
 from jibe_sqs.sandbox.aws.certificates import Certificates
 from jibe_sqs.sandbox.aws.host_names import Contacted, is_aws
+from jibe_sqs.sandbox.aws.needed_permissions import aws_call
 from jibe_sqs.sandbox.aws.object_writes import object_write
 from jibe_sqs.sandbox.writes import RecordedWrites
 
@@ -46,6 +49,8 @@ class TunnelHandler(MotoRequestHandler):
     contacted: ClassVar[Contacted] = Contacted()
     writes: ClassVar[RecordedWrites] = RecordedWrites()
     """The object changes that came through tunnels."""
+    calls: ClassVar[RecordedCalls] = RecordedCalls()
+    """All calls that came through tunnels."""
     disable_nagle_algorithm = True
     _host = ""
     """The host that the tunnel leads to."""
@@ -85,8 +90,12 @@ class TunnelHandler(MotoRequestHandler):
             self._send(*_called(error, {"REQUEST_METHOD": self.command}))
             return
         began = time.time()
+        signed = signed_request(environ, environ["wsgi.input"].getvalue())
+        call = aws_call(signed) if signed else None
         answer = self._answered(environ)
         self._record(environ, began, answer[0])
+        if call:
+            self.calls.add(msgspec.structs.replace(call, status=int(answer[0].partition(" ")[0])))
         self._send(*answer)
 
     def handle(self) -> None:
