@@ -29,11 +29,16 @@ from jibe_sqs.sandbox.aws.tunnels import TunnelHandler
 from jibe_sqs.sandbox.writes import RecordedWrites
 
 
-def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None = None) -> None:
+def serve(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    certificates_in: Path | None = None,
+    application: "type[Application] | None" = None,
+) -> None:
     """Serve until SIGTERM or SIGINT. Prints the endpoint as one JSON line on stdout, once connections are accepted.
 
     `certificates_in`: a folder for the CA file. If it is given, the server is also the HTTPS proxy through which
-    clients reach AWS under its real host names.
+    clients reach AWS under its real host names. `application`: answers the requests; `Application` by default.
     """
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGINT, _stop)
@@ -50,7 +55,8 @@ def serve(host: str = "127.0.0.1", port: int = 0, certificates_in: Path | None =
         writes = made
         calls = called
 
-    server = make_server(host, port, Application(hosts, made, called), threaded=True, request_handler=Handler)
+    answering = (application or Application)(hosts, made, called)
+    server = make_server(host, port, answering, threaded=True, request_handler=Handler)
     print(json.dumps({"endpoint": f"http://{host}:{server.server_port}"}), flush=True)
     server.serve_forever()
 
