@@ -31,7 +31,7 @@ help:
 	@echo 'make chaos     kill, stop and disconnect replicas for SECONDS=120; nothing gets lost'
 	@echo 'make drain     stop a service under load, TIMES=100; each stop must be clean'
 	@echo 'make simulate  simulate worlds with failures: SEEDS=1000 from START=0, or one SEED=N'
-	@echo 'make docs      generate the pages of docs/reference'
+	@echo 'make docs      generate the pages of docs/reference, and the quickstart template'
 	@echo 'make docs-site  build docs/ as a site into site/'
 	@echo 'make dist      build the wheel and the source distribution into dist/'
 	@echo 'make release-prepare VERSION=0.2.0  write the version to each place, and date its changelog'
@@ -109,6 +109,7 @@ simulate: $(DEV)
 docs: $(DEV)
 	@$(BIN)/python -m docs.generate
 	@$(BIN)/python -m tests.bad_input
+	@$(BIN)/python -m infra.quickstart
 
 # Fails at a broken link or anchor, and at a page that the index does not name.
 docs-site: $(DEV)

@@ -40,6 +40,9 @@ VARIABLES = {"CONFIG", "SECRETS_DIR", "ENDPOINT", "LOGIN", "PASSWORD"}
 """JIBE_ variables that are not settings of the model: where to read settings from, and Jibe's own three keys."""
 EXAMPLES = {
     "ACCESS_ANYWHERE": "https://files.example.com",
+    "BUCKET": "example-media",
+    "FOLDER": "/Amazon S3/example-media",
+    "LOG_BUCKET": "example-trail",
     "QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/111122223333/jibe-log-delivery",
 }
 """Values of the shell variables in configurations."""
@@ -47,9 +50,11 @@ AWS_OPTIONS = {"region", "query", "output"}
 AWS_CUSTOM = {
     "cloudformation deploy": {"stack-name", "template-file", "parameter-overrides", "capabilities"},
     "cloudformation wait": {"stack-name"},
+    "ecr get-login-password": set(),
     "logs tail": {"follow", "since"},
     "s3 cp": {"quiet"},
     "s3 mv": {"quiet"},
+    "s3 rb": {"force"},
     "s3 rm": {"quiet", "recursive"},
 }
 """Commands of the AWS CLI that are not operations of a service."""
