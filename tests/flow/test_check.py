@@ -234,6 +234,14 @@ async def test_dead_letters_that_wait_or_cannot_be_written_are_found(aws):
     assert await of_queue(aws, may_reject=no) == ["dead-letters-denied", "dead-letters-waiting"]
 
 
+@pytest.mark.parametrize(("days", "codes"), [(4, ["dead-letters-retention"]), (14, [])])
+async def test_a_dead_letter_is_kept_longer_than_a_message_or_as_long_as_sqs_can(aws, days, codes):
+    """Both may keep 14 days: no queue keeps messages longer."""
+    aws.change(retention=days * DAY)
+    aws.change(DEAD, retention=days * DAY)
+    assert await of_queue(aws) == codes
+
+
 async def test_a_region_that_differs_from_the_url_is_found(aws):
     """The service would ask in the wrong region."""
     assert await of_queue(aws, region="eu-west-1", url_region="us-east-1") == ["queue-region"]

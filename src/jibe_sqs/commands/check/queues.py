@@ -20,6 +20,8 @@ LOW_RECEIVES: Final = 5
 SHORT_VISIBILITY: Final = 30.0
 LONG_VISIBILITY: Final = 3600.0
 SHORT_RETENTION: Final = 86_400.0
+LONGEST_RETENTION: Final = 14 * 86400
+"""Seconds: the most that SQS allows."""
 OLD_SHARE: Final = 0.5
 """The share of the retention after which a message is old."""
 USABLE_STATE: Final = "Enabled"
@@ -183,7 +185,8 @@ async def check_dead_letters(queue: CheckedQueue) -> Findings:
     if dead is None:
         return
     yield Fine(dead_name, f"after {counted(state.max_receives or 0, 'receive')}, kept for {duration(dead.retention)}")
-    if dead.retention <= state.retention:
+    # No queue keeps messages longer than that. With an equal queue, only what waited for days there has little time left.
+    if dead.retention <= state.retention and dead.retention < LONGEST_RETENTION:
         yield warning(
             Code.DEAD_LETTERS_RETENTION,
             dead_name,
