@@ -61,17 +61,21 @@ class SecretReader:
 
     async def value(self, reference: SecretReference) -> str:
         """The secret. Raises `SecretUnavailable`."""
-        kept = reference.kept
+        content = await self.content(reference.kept)
+        try:
+            return reference.value(content)
+        except ValueError as error:
+            raise SecretUnavailable(f"{reference.kept}: {error}") from None
+
+    async def content(self, kept: Kept) -> str:
+        """The whole text that is kept there. Raises `SecretUnavailable`."""
         if kept not in self._contents:
             try:
                 async with asyncio.timeout(TIMEOUT):
                     self._contents[kept] = await self._content(kept)
             except TimeoutError:
                 raise SecretUnavailable(f"{kept}: no answer within {TIMEOUT:g} s: is the network right?") from None
-        try:
-            return reference.value(self._contents[kept])
-        except ValueError as error:
-            raise SecretUnavailable(f"{kept}: {error}") from None
+        return self._contents[kept]
 
     async def _content(self, kept: Kept) -> str:
         if isinstance(kept, SecretFile):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from jibe_sqs.settings import AwsSettings, Rules, Texts
+    from jibe_sqs.settings import Address, AwsSettings, Rules, Texts
 
 S = TypeVar("S", bound="Rules")
 
@@ -38,10 +38,14 @@ def load_from(kind: "type[S]", texts: "Texts", *, with_secrets: bool = True) -> 
     return settings
 
 
-def _fetch(bucket: str, key: str, aws: "AwsSettings") -> bytes:
-    from jibe_sqs.compose import stores
+def _fetch(address: "Address", aws: "AwsSettings") -> bytes:
+    if isinstance(address, tuple):
+        from jibe_sqs.compose import stores
 
-    return asyncio.run(stores.configuration(bucket, key, aws))
+        return asyncio.run(stores.configuration(*address, aws))
+    from jibe_sqs.compose.secrets import configuration
+
+    return asyncio.run(configuration(address, aws))
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -14,7 +14,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         "-c",
-        help="Configuration file (JSON or TOML): a path or an s3:// address. "
+        help="Configuration file (JSON or TOML): a path, an s3:// address, or the ARN of a parameter. "
         "Default: JIBE_CONFIG, or jibe-config.json in this folder.",
     ),
 ]

@@ -9,8 +9,8 @@ from jibe_sqs.adapters.partitions import is_aws
 from jibe_sqs.adapters.secrets import RenewedSecrets, SecretReader
 from jibe_sqs.compose import stores
 from jibe_sqs.core.errors import SecretUnavailable, SettingsError
-from jibe_sqs.core.secret_references import SecretFile, SecretReference, secret_reference
-from jibe_sqs.settings import Rules, Settings
+from jibe_sqs.core.secret_references import Parameter, SecretFile, SecretReference, secret_reference
+from jibe_sqs.settings import AwsSettings, Rules, Settings
 from jibe_sqs.settings.references import (
     ReferencedSecret,
     ReferencedText,
@@ -52,13 +52,23 @@ async def read(settings: R) -> tuple[R, dict[str, str]]:
             stores.clients(settings)
         except SettingsError as error:
             return settings, {_name(path): str(error) for path in found}
-    async with SecretReader(_account(settings)) as reader:
+    async with SecretReader(_account(settings.aws)) as reader:
         for path, reference in found.items():
             try:
                 values[path] = await reader.value(reference)
             except SecretUnavailable as error:
                 problems[_name(path)] = str(error)
     return with_secrets(settings, values), problems
+
+
+async def configuration(parameter: Parameter, aws: AwsSettings) -> bytes:
+    """Read a configuration file from Systems Manager. Raises `SettingsError`."""
+    stores.check(aws)
+    async with SecretReader(_account(aws)) as reader:
+        try:
+            return (await reader.content(parameter)).encode()
+        except SecretUnavailable as error:
+            raise SettingsError([str(error)]) from None
 
 
 def renewed_secrets(settings: Rules, group: str, names: Iterable[str]) -> RenewedSecrets | None:
@@ -73,7 +83,7 @@ def renewed_secrets(settings: Rules, group: str, names: Iterable[str]) -> Renewe
             found[name] = value.reference
         elif file := secret_file_with(f"{group}.{name}", text):
             found[name] = SecretReference(SecretFile(str(file), is_stripped=True))
-    return RenewedSecrets(found, values, _account(settings)) if found else None
+    return RenewedSecrets(found, values, _account(settings.aws)) if found else None
 
 
 def renewed_secret(settings: Rules, group: str, name: str) -> Callable[[], Awaitable[str]] | None:
@@ -100,9 +110,8 @@ def renewed_credentials(settings: Settings) -> Callable[[], Awaitable[Credential
     return renewed
 
 
-def _account(settings: Rules) -> Account:
+def _account(aws: AwsSettings) -> Account:
     """The account that reads secrets. References name secrets of AWS: the keys of another store are of no use there."""
-    aws = settings.aws
     if aws.endpoint and not is_aws(aws.endpoint):
         return Account()
     ca_file = str(aws.ca_file) if aws.ca_file else None

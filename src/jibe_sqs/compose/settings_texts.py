@@ -8,18 +8,19 @@ from typing import Self
 from msgspec.structs import replace
 
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.settings import AwsSettings, Texts, read_again, read_secret_files, store_of_configuration
-from jibe_sqs.settings.sources import bucket_and_key
+from jibe_sqs.core.secret_references import Parameter
+from jibe_sqs.settings import Address, AwsSettings, Texts, read_again, read_secret_files, store_of_configuration
+from jibe_sqs.settings.sources import address_of
 
 
 class SettingsTexts:
-    """Reads the file, or the object in S3, and the secret files. Its connections are closed with the stack."""
+    """Reads the file, or the object in S3, or the parameter of Systems Manager, and the secret files. Its connections are closed with the stack."""
 
     def __init__(self, first: Texts, stack: AsyncExitStack) -> None:
         """`first`: what the service was started with."""
         self._first = first
         self._stack = stack
-        self._address = bucket_and_key(first.source) if first.source else None
+        self._address = address_of(first.source) if first.source else None
         self._in_s3: _InS3 | None = None
         self.reason = ""
         """Why it cannot be read again. Empty if it can."""
@@ -35,10 +36,17 @@ class SettingsTexts:
             # The disk may be a network's, and not answer.
             return await asyncio.to_thread(read_again, self._first)
         texts = await asyncio.to_thread(read_secret_files)
-        if self._in_s3 is None:
-            self._in_s3 = await self._stack.enter_async_context(_InS3(*self._address))
-        file = await self._in_s3.content(store_of_configuration(texts.secrets))
+        file = await self._stored(self._address, store_of_configuration(texts.secrets))
         return replace(texts, source=self._first.source, file=file, by_variable=self._first.by_variable)
+
+    async def _stored(self, address: Address, aws: AwsSettings) -> bytes:
+        if isinstance(address, Parameter):
+            from jibe_sqs.compose.secrets import configuration
+
+            return await configuration(address, aws)
+        if self._in_s3 is None:
+            self._in_s3 = await self._stack.enter_async_context(_InS3(*address))
+        return await self._in_s3.content(aws)
 
 
 class _InS3:

@@ -42,9 +42,14 @@ DEAD_LETTERS_REMEDY: Final = (
 
 async def configuration(bucket: str, key: str, settings: AwsSettings) -> bytes:
     """Read a configuration file from S3. Raises `SettingsError`."""
-    _check_stores({"aws": (settings,)})
+    check(settings)
     async with Aws() as aws:
         return await content(bucket, key, aws=aws, account=account_of(settings))
+
+
+def check(aws: AwsSettings) -> None:
+    """Check what clients need beside the settings of queues and buckets. Raises `SettingsError`."""
+    _check_stores({"aws": (aws,)})
 
 
 def clients(settings: Rules) -> Aws:

@@ -25,10 +25,11 @@ from jibe_sqs.settings.groups.stores import AwsSettings, QueueSettings, RoleSett
 from jibe_sqs.settings.jibe import translated
 from jibe_sqs.settings.mistakes import is_incomplete, mistakes, unknown, unknown_variables
 from jibe_sqs.settings.model import Identities, Queues, Rules, Settings, Sourced, StoreSettings
-from jibe_sqs.settings.sources import bucket_and_key, configured_source, content_of, parsed, secret_files
+from jibe_sqs.settings.sources import Address, address_of, configured_source, content_of, parsed, secret_files
 from jibe_sqs.settings.workers import number_of_workers, share_of
 
 __all__ = [
+    "Address",
     "AwsSettings",
     "DefaultLogs",
     "Fetch",
@@ -80,16 +81,16 @@ class Texts(msgspec.Struct, frozen=True):
 
 
 class Fetch(Protocol):
-    """Reads an object from S3. Raises `SettingsError`."""
+    """Reads an object from S3, or a parameter of Systems Manager. Raises `SettingsError`."""
 
-    def __call__(self, bucket: str, key: str, aws: AwsSettings, /) -> bytes:
-        """The object's content."""
+    def __call__(self, address: Address, aws: AwsSettings, /) -> bytes:
+        """Its content."""
 
 
 def load(kind: type[S], *, config: Path | str | None = None, fetch: Fetch | None = None, **overrides: Any) -> S:
     """Reads the configuration from all sources. Raises `SettingsError` with all mistakes, one line for each.
 
-    `config`: a path, or an `s3://` address that `fetch` reads.
+    `config`: a path, or an address in AWS that `fetch` reads.
     """
     return load_from(kind, read(config, fetch), **overrides)
 
@@ -161,13 +162,13 @@ def _errors_name_the_variable(*, by_variable: bool) -> Iterator[None]:
 
 
 def _content(source: str, fetch: Fetch | None, secrets: Mapping[str, str]) -> bytes:
-    """The content of the configuration file. To read it from S3, `aws` is taken from variables and secret files."""
-    address = bucket_and_key(source)
+    """The content of the configuration file. To read it from AWS, `aws` is taken from variables and secret files."""
+    address = address_of(source)
     if address is None:
         return content_of(Path(source))
     if fetch is None:
-        raise SettingsError([f"{source}: this command cannot read from S3: use the path of a file"])
-    return fetch(*address, store_of_configuration(secrets))
+        raise SettingsError([f"{source}: this command cannot read from AWS: use the path of a file"])
+    return fetch(address, store_of_configuration(secrets))
 
 
 def store_of_configuration(secrets: Mapping[str, str]) -> AwsSettings:

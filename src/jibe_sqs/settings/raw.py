@@ -9,7 +9,7 @@ from typing import Any, Final
 from jibe_sqs.core.errors import SettingsError
 from jibe_sqs.settings.sources import (
     PREFIX,
-    bucket_and_key,
+    address_of,
     configured_source,
     content_of,
     parsed,
@@ -73,7 +73,7 @@ class RawConfiguration:
 def _file(config: str | None) -> tuple[str, Mapping[str, Any]]:
     try:
         source = config or configured_source()
-        if not source or bucket_and_key(source) is not None:
+        if not source or address_of(source) is not None:
             return "", {}
         content = content_of(Path(source))
     except SettingsError:

@@ -1,6 +1,7 @@
 """The sources of settings: variables, secret files, and a configuration file."""
 
 import os
+import re
 import select
 import time
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from pydantic_settings import (
 )
 
 from jibe_sqs.core.errors import SettingsError
+from jibe_sqs.core.secret_references import Parameter, secret_reference
 from jibe_sqs.settings.documents import from_json, from_toml
 
 PREFIX: Final = "JIBE_"
@@ -26,6 +28,10 @@ SOURCES: Final = "sources"
 """The key of Jibe's list of sources."""
 MAX_BYTES: Final = 4 * 1024 * 1024
 """Bytes of a configuration file or a secret file."""
+_S3_ARN: Final = re.compile(r"^arn:aws[a-z-]*:s3:::")
+_ARNS: Final = (
+    "an ARN of a parameter or an object: arn:aws:ssm:REGION:ACCOUNT:parameter/NAME, or arn:aws:s3:::BUCKET/KEY"
+)
 PATIENCE: Final = 10.0
 """Seconds in which a file must be read. Only a pipe or a device needs time."""
 
@@ -79,22 +85,42 @@ class ConfigurationFile(PydanticBaseSettingsSource):
 
 
 def configured_source() -> str | None:
-    """The path or `s3://` address in `JIBE_CONFIG`, or else the default file in the working directory, if it exists."""
+    """The path or the address in `JIBE_CONFIG`, or else the default file in the working directory, if it exists."""
     return os.environ.get("JIBE_CONFIG") or (str(DEFAULT_FILE) if DEFAULT_FILE.is_file() else None)
 
 
+Address = tuple[str, str] | Parameter
+"""Where a configuration file is kept in AWS: bucket and key of an object, or a parameter of Systems Manager."""
+
+
+def address_of(source: str) -> Address | None:
+    """The address of a configuration file in AWS. Returns None for a path. Raises `SettingsError` for anything else."""
+    if not source.startswith("arn:") or _S3_ARN.match(source):
+        return bucket_and_key(source)
+    try:
+        found = secret_reference(source)
+    except ValueError:
+        found = None
+    if found is None or not isinstance(found.kept, Parameter) or found.key:
+        raise SettingsError([f"the configuration file: not {_ARNS}"])
+    return found.kept
+
+
 def bucket_and_key(source: str) -> tuple[str, str] | None:
-    """Bucket and key of `s3://BUCKET/KEY`. Returns None for a path. Raises `SettingsError` for anything else.
+    """Bucket and key of `s3://BUCKET/KEY`, or of an object's ARN. Returns None for a path. Raises `SettingsError`.
 
     A login, a signed address or the settings themselves are not repeated in the error: they may be secret.
     """
     if source.lstrip().startswith("{"):
-        raise SettingsError(["the configuration file: must be a path or an s3:// address, not the settings themselves"])
+        raise SettingsError(
+            ["the configuration file: must be a path, an s3:// address or an ARN, not the settings themselves"]
+        )
+    source = _S3_ARN.sub("s3://", source)
     scheme, separator, address = source.partition("://")
     if not separator:
         return None
     if scheme.lower() != "s3":
-        raise SettingsError([f"{scheme}://…: must be a path or an s3:// address"])
+        raise SettingsError([f"{scheme}://…: must be a path, an s3:// address or an ARN"])
     bucket, _, key = address.partition("/")
     if "@" in bucket:
         raise SettingsError(["s3://…: contains a login or a password: write s3://BUCKET/KEY"])
