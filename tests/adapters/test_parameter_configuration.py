@@ -1,16 +1,17 @@
 """The configuration in a parameter of Systems Manager: its text, what it says when it changes, and errors with remedies."""
 
 import json
-import os
 from contextlib import AsyncExitStack
 
 import pytest
 from tests.aws_clients import aws_client
 
 from jibe_sqs.cli import loading
+from jibe_sqs.compose.secrets import configuration
 from jibe_sqs.compose.settings_texts import SettingsTexts
 from jibe_sqs.core.errors import SettingsError
-from jibe_sqs.settings import Rules
+from jibe_sqs.core.secret_references import Parameter
+from jibe_sqs.settings import AwsSettings, Rules, Texts
 from jibe_sqs.settings.sources import address_of, bucket_and_key
 
 ARN = "arn:aws:ssm:eu-west-1:123456789012:parameter/jibe/config"
@@ -33,3 +34,36 @@ def test_an_objects_arn_is_its_address():
 def test_another_arn_is_refused_with_the_two_forms(source):
     with pytest.raises(SettingsError, match="arn:aws:ssm:REGION:ACCOUNT:parameter/NAME, or arn:aws:s3:::BUCKET/KEY"):
         address_of(source)
+
+
+@pytest.fixture
+def store(tunnelled_aws, monkeypatch):
+    """AWS under its real names, in the environment of this process. Gives a function that stores the parameter."""
+    for name, value in tunnelled_aws.environment.items():
+        monkeypatch.setenv(name, value)
+    ssm = aws_client(tunnelled_aws.environment, "ssm", "eu-west-1")
+    return lambda text, kind="String": ssm.put_parameter(Name="/jibe/config", Value=text, Type=kind, Overwrite=True)
+
+
+@pytest.mark.parametrize("kind", ["String", "SecureString"])
+def test_a_parameter_is_a_configuration_file(store, kind):
+    """Its region is that of its ARN, and an encrypted one is decrypted."""
+    store(json.dumps({"buckets": {"media": "/Amazon S3/media"}}), kind)
+    texts = loading.read(ARN)
+    assert texts.source == ARN
+    assert list(loading.load(Rules, ARN).buckets) == ["media"]
+
+
+async def test_a_changed_parameter_is_found(store):
+    store("{}")
+    async with AsyncExitStack() as stack:
+        source = SettingsTexts(Texts(source=ARN, file=b"{}"), stack)
+        assert (await source.read()).file == b"{}"
+        store('{"workers": 2}')
+        assert (await source.read()).file == b'{"workers": 2}'
+
+
+async def test_a_missing_parameter_is_named_with_the_remedy(store):
+    arn = f"{ARN}-none"
+    with pytest.raises(SettingsError, match=r"ParameterNotFound: .*parameter/jibe/config-none: .*correct the name"):
+        await configuration(Parameter(arn, "eu-west-1"), AwsSettings())
