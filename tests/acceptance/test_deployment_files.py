@@ -17,7 +17,11 @@ from tests.processes import finished
 from jibe_sqs.adapters import otlp
 from jibe_sqs.consuming import consumer
 from jibe_sqs.core.secret_references import secret_reference
+from jibe_sqs.settings.sources import address_of
 from jibe_sqs.telemetry import alert_outlet, audit, reports
+
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS..(CloudWatch|ApplicationAutoScaling):UserWarning")
+"""moto creates no alarms and no scaling from a template."""
 
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
@@ -34,6 +38,10 @@ AFTER_THE_DRAIN = (
 )
 """Seconds that a stop may take after the drain deadline if no server answers."""
 LEDGER_FOLDER = "/var/lib/jibe"
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:on-call"
+CHANNEL = "arn:aws:cloudtrail:eu-west-1:111122223333:channel/example"
+ROLE = "arn:aws:iam::444455556666:role/logs"
+WEBHOOK = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:webhook-AbCdEf"
 TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/jibe-ledger"
 
 PARAMETERS = {
@@ -42,13 +50,11 @@ PARAMETERS = {
     "SecurityGroups": "sg-1",
     "QueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe",
     "DeadLetterQueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe-dead",
-    "LogBucketArn": "arn:aws:s3:::example-trail",
+    "LogBucketArns": "arn:aws:s3:::example-trail,arn:aws:s3:::example-audit",
     "DataBucketArns": "arn:aws:s3:::example-media,arn:aws:s3:::example-projects",
     "KmsKeyArns": "arn:aws:kms:eu-west-1:111122223333:key/example",
-    "AccessAnywhereEndpoint": "https://files.example.com",
+    "ConfigArn": "arn:aws:ssm:eu-west-1:111122223333:parameter/jibe/config",
     "ConfigSecretArn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:jibe-AbCdEf",
-    "Buckets": '{"example-media": "/Amazon S3/example-media"}',
-    "OwnWritePrincipals": "arn:aws:iam::111122223333:user/access-anywhere,arn:aws:iam::111122223333:role/aa-*",
 }
 
 
@@ -134,7 +140,29 @@ def render(parameters: dict[str, str]) -> dict[str, Any]:
         (arn,) = ecs.list_task_definitions()["taskDefinitionArns"]
         (container,) = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]["containerDefinitions"]
     # CloudFormation drops what is `AWS::NoValue`; moto makes it null.
-    return container | {name: [each for each in container[name] if each] for name in ("environment", "secrets")}
+    return container | {"environment": [each for each in container["environment"] if each]}
+
+
+def policy(parameters: dict[str, str]) -> list[dict[str, Any]]:
+    """The statements of the task role that `service.yaml` renders to."""
+    keys = {"region_name": "us-east-1", "aws_access_key_id": "example", "aws_secret_access_key": "example"}
+    with mock_aws():
+        stacks = boto3.client("cloudformation", **keys)
+        stacks.create_stack(
+            StackName="jibe",
+            TemplateBody=SERVICE.read_text(),
+            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+            Capabilities=["CAPABILITY_IAM"],
+        )
+        role = stacks.describe_stack_resource(StackName="jibe", LogicalResourceId="TaskRole")
+        name = role["StackResourceDetail"]["PhysicalResourceId"]
+        found = boto3.client("iam", **keys).get_role_policy(RoleName=name, PolicyName="jibe-sqs")["PolicyDocument"]
+    return [{name: value for name, value in each.items() if value} for each in found["Statement"] if each]
+
+
+def resources(statement: dict[str, Any]) -> set[str]:
+    found = statement["Resource"]
+    return {found} if isinstance(found, str) else set(found)
 
 
 @pytest.fixture
@@ -166,74 +194,54 @@ def test_no_file_carries_a_secret(path):
 
 
 def test_the_task_may_do_exactly_what_the_service_calls():
-    assert {s["Sid"]: (actions(s), s["Resource"]) for s in statements("TaskRole")} == {
+    every = dict.fromkeys(("MoreQueueArns", "MoreDeadLetterQueueArns"), "arn:aws:sqs:eu-west-1:111122223333:more")
+    every |= {"LedgerTableArn": TABLE, "AlertTopicArn": TOPIC, "AuditChannelArn": CHANNEL, "RoleArns": ROLE}
+    every |= {"MoreSecretArns": WEBHOOK, "AllowCheck": "true"}
+    queue, dead, more = PARAMETERS["QueueArn"], PARAMETERS["DeadLetterQueueArn"], every["MoreQueueArns"]
+    logs, data = PARAMETERS["LogBucketArns"].split(","), PARAMETERS["DataBucketArns"].split(",")
+    assert {s["Sid"]: (actions(s), resources(s)) for s in policy({**PARAMETERS, **every})} == {
+        "Configure": ({"ssm:GetParameter"}, {PARAMETERS["ConfigArn"]}),
+        "LogIn": ({"secretsmanager:GetSecretValue"}, {PARAMETERS["ConfigSecretArn"]}),
+        "ReadSecrets": ({"secretsmanager:GetSecretValue", "ssm:GetParameter"}, {WEBHOOK}),
         "Consume": (
             {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"},
-            {"Ref": "QueueArn"},
+            {queue, more},
         ),
-        "DeadLetter": (
-            {"sqs:SendMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"},
-            {"Ref": "DeadLetterQueueArn"},
-        ),
-        "ReadLogs": ({"s3:GetObject", "s3:GetObjectVersion"}, {"Fn::Sub": "${LogBucketArn}/*"}),
-        "DistinguishMissingFromDenied": ({"s3:ListBucket"}, {"Ref": "LogBucketArn"}),
+        "DeadLetter": ({"sqs:SendMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"}, {dead, more}),
+        "ReadLogs": ({"s3:GetObject", "s3:GetObjectVersion"}, {f"{bucket}/*" for bucket in logs}),
+        "ListLogs": ({"s3:ListBucket"}, set(logs)),
+        "Compare": ({"s3:ListBucket"}, set(data)),
         "Remember": (
             {"dynamodb:" + call for call in ("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "BatchWriteItem")},
-            {"Ref": "LedgerTableArn"},
+            {TABLE},
         ),
-        "Compare": ({"s3:ListBucket"}, {"Ref": "DataBucketArns"}),
-        "Decrypt": ({"kms:Decrypt"}, {"Ref": "KmsKeyArns"}),
-        "ReadPassword": ({"secretsmanager:GetSecretValue"}, {"Ref": "ConfigSecretArn"}),
-        "ReadMoreSecrets": ({"secretsmanager:GetSecretValue", "ssm:GetParameter"}, {"Ref": "MoreSecretArns"}),
-        "Alert": ({"sns:Publish"}, {"Ref": "AlertTopicArn"}),
-        "Check": (checked_actions(), "*"),
+        "Alert": ({"sns:Publish"}, {TOPIC}),
+        "Audit": ({"cloudtrail-data:PutAuditEvents"}, {CHANNEL}),
+        "AssumeRoles": ({"sts:AssumeRole"}, {ROLE}),
+        "Decrypt": ({"kms:Decrypt"}, {PARAMETERS["KmsKeyArns"]}),
+        "Encrypt": ({"kms:GenerateDataKey"}, {PARAMETERS["KmsKeyArns"]}),
+        "Check": (checked_actions(), {"*"}),
     }
+
+
+def test_what_is_not_given_is_not_allowed():
+    needed = {name: PARAMETERS[name] for name in ("Image", "Subnets", "SecurityGroups", "QueueArn")}
+    allowed = policy({**needed, "ConfigArn": "arn:aws:s3:::configurations/jibe.json"})
+    assert [(s["Sid"], actions(s)) for s in allowed if s["Sid"] != "Consume"] == [("Configure", {"s3:GetObject"})]
+    assert {s["Sid"] for s in allowed} == {"Configure", "Consume"}
+
+
+def test_keys_are_used_only_through_the_services_that_encrypt():
+    found = {s["Sid"]: s["Condition"]["StringLike"]["kms:ViaService"] for s in policy(PARAMETERS) if "Condition" in s}
+    services = {sid: {each.split(".")[0] for each in via} for sid, via in found.items()}
+    assert services["Decrypt"] == {"dynamodb", "s3", "secretsmanager", "sns", "sqs", "ssm"}
+    assert services["Encrypt"] == {"sns", "sqs"}
 
 
 def checked_actions() -> set[str]:
     """What `jibe-sqs check` asks for, and the service does not. Every caller may ask who he is."""
     asked = set(re.findall(r'"([a-z0-9]+:[A-Z]\w+)"', (SOURCE / "adapters" / "aws_inspection.py").read_text()))
     return asked - {"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "s3:ListBucket", "sts:GetCallerIdentity"}
-
-
-def test_keys_and_the_table_are_allowed_only_where_they_are_given():
-    for role, sid in (
-        ("TaskRole", "Compare"),
-        ("TaskRole", "Decrypt"),
-        ("TaskRole", "Remember"),
-        ("TaskRole", "Alert"),
-        ("TaskRole", "Check"),
-        ("ExecutionRole", "DecryptSecret"),
-    ):
-        always = [
-            s["Sid"] for p in resource(role)["Policies"] for s in p["PolicyDocument"]["Statement"] if "Fn::If" not in s
-        ]
-        assert sid not in always
-
-
-def test_the_task_reads_secrets_only_if_a_parameter_says_so():
-    """Without the parameters, only the execution role reads the secret, when a task starts."""
-    (policy,) = resource("TaskRole")["Policies"]
-    conditional = {
-        statement["Fn::If"][1]["Sid"]: statement["Fn::If"][0]
-        for statement in policy["PolicyDocument"]["Statement"]
-        if "Fn::If" in statement
-    }
-    reads = [s["Sid"] for s in statements("TaskRole") if any(a.startswith(("secretsm", "ssm")) for a in actions(s))]
-    assert {sid: conditional[sid] for sid in reads} == {
-        "ReadPassword": "ReadsPassword",
-        "ReadMoreSecrets": "HasMoreSecrets",
-    }
-    parameters = template(SERVICE)["Parameters"]
-    assert (parameters["PasswordByReference"]["Default"], parameters["MoreSecretArns"]["Default"]) == ("false", "")
-
-
-def test_a_password_by_reference_reaches_the_task_as_a_reference_that_the_service_reads():
-    found = {e["name"]: e["value"] for e in render({**PARAMETERS, "PasswordByReference": "true"})["environment"]}
-    assert found["JIBE_ACCESS_ANYWHERE__LOGIN"] == f"{PARAMETERS['ConfigSecretArn']}#login"
-    assert found["JIBE_ACCESS_ANYWHERE__PASSWORD"] == f"{PARAMETERS['ConfigSecretArn']}#password"
-    assert secret_reference(found["JIBE_ACCESS_ANYWHERE__PASSWORD"])
-    assert {each["Fn::If"][0] for each in ecs_container()["Secrets"]} == {"ReadsPassword"}
 
 
 @pytest.mark.parametrize("role", ["TaskRole", "ExecutionRole"])
@@ -248,13 +256,11 @@ def test_no_role_has_a_managed_policy_or_a_wildcard(role):
         assert statement["Resource"] != "*" or (is_reading and statement["Sid"] in ("LogInToEcr", "Check"))
 
 
-def test_credentials_reach_the_task_by_reference_only(rendered, environment):
+def test_credentials_reach_the_task_as_references_that_the_service_reads(environment):
     secret = PARAMETERS["ConfigSecretArn"]
-    assert {entry["name"]: entry["valueFrom"] for entry in rendered["secrets"]} == {
-        "JIBE_ACCESS_ANYWHERE__LOGIN": f"{secret}:login::",
-        "JIBE_ACCESS_ANYWHERE__PASSWORD": f"{secret}:password::",
-    }
-    assert not [name for name in environment if re.search("LOGIN|PASSWORD|SECRET|TOKEN", name)]
+    assert environment["JIBE_ACCESS_ANYWHERE__LOGIN"] == f"{secret}#login"
+    assert environment["JIBE_ACCESS_ANYWHERE__PASSWORD"] == f"{secret}#password"
+    assert secret_reference(environment["JIBE_ACCESS_ANYWHERE__PASSWORD"])
 
 
 def test_fargate_waits_longer_than_the_longest_stop(rendered, environment):
@@ -262,26 +268,11 @@ def test_fargate_waits_longer_than_the_longest_stop(rendered, environment):
     assert rendered["stopTimeout"] > int(environment["JIBE_DRAIN_TIMEOUT"]) + AFTER_THE_DRAIN
 
 
-def test_the_queue_and_the_log_bucket_follow_from_their_arns(environment):
-    url = "https://sqs.eu-west-1.amazonaws.com/111122223333/jibe"
-    assert json.loads(environment["JIBE_QUEUES"]) == [{"url": url, "region": "eu-west-1"}]
-    assert json.loads(environment["JIBE_LOGS"]) == [{"bucket": "example-trail"}]
-
-
-def test_the_bucket_mapping_and_own_writes_reach_the_task_as_json(environment):
-    assert json.loads(environment["JIBE_BUCKETS"]) == {"example-media": "/Amazon S3/example-media"}
-    assert json.loads(environment["JIBE_OWN_WRITES__PRINCIPALS"]) == PARAMETERS["OwnWritePrincipals"].split(",")
-
-
-def test_no_own_writes_is_no_setting_rather_than_a_list_with_an_empty_name():
-    entries = [e["Fn::If"] for e in ecs_container()["Environment"] if "Fn::If" in e]
-    (entry,) = [e for e in entries if e[0] == "HasOwnWrites"]
-    condition, given, otherwise = entry
-    assert (condition, given["Name"], otherwise) == (
-        "HasOwnWrites",
-        "JIBE_OWN_WRITES__PRINCIPALS",
-        {"Ref": "AWS::NoValue"},
-    )
+@pytest.mark.parametrize("arn", [PARAMETERS["ConfigArn"], "arn:aws:s3:::configurations/jibe.json"])
+def test_the_task_reads_its_settings_from_the_document(arn):
+    found = {entry["name"]: entry["value"] for entry in render({**PARAMETERS, "ConfigArn": arn})["environment"]}
+    assert found["JIBE_CONFIG"] == arn
+    assert address_of(arn)
 
 
 def test_the_task_writes_to_the_ledger_folder_only(rendered, environment):
@@ -291,7 +282,8 @@ def test_the_task_writes_to_the_ledger_folder_only(rendered, environment):
 
 
 def test_without_a_table_the_task_keeps_its_ledger_in_the_file(environment):
-    assert (environment["JIBE_LEDGER__KIND"], environment.get("JIBE_LEDGER__TABLE", "")) == ("sqlite", "")
+    """Nothing is set, so that the document may name a table."""
+    assert not {"JIBE_LEDGER__KIND", "JIBE_LEDGER__TABLE"} & set(environment)
 
 
 def test_with_a_table_the_tasks_share_their_ledger():
