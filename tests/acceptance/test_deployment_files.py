@@ -157,6 +157,7 @@ def policy(parameters: dict[str, str]) -> list[dict[str, Any]]:
         role = stacks.describe_stack_resource(StackName="jibe", LogicalResourceId="TaskRole")
         name = role["StackResourceDetail"]["PhysicalResourceId"]
         found = boto3.client("iam", **keys).get_role_policy(RoleName=name, PolicyName="jibe-sqs")["PolicyDocument"]
+        found = json.loads(found) if isinstance(found, str) else found
     return [{name: value for name, value in each.items() if value} for each in found["Statement"] if each]
 
 
