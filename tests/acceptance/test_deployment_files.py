@@ -1,5 +1,6 @@
 """The deployment files give the service what it needs, and no more. The files are the real ones; moto renders the template."""
 
+import ast
 import json
 import re
 import sys
@@ -157,7 +158,8 @@ def policy(parameters: dict[str, str]) -> list[dict[str, Any]]:
         role = stacks.describe_stack_resource(StackName="jibe", LogicalResourceId="TaskRole")
         name = role["StackResourceDetail"]["PhysicalResourceId"]
         found = boto3.client("iam", **keys).get_role_policy(RoleName=name, PolicyName="jibe-sqs")["PolicyDocument"]
-        found = json.loads(found) if isinstance(found, str) else found
+        # AWS returns the document of a role's policy as JSON. moto returns Python's text of it.
+        found = ast.literal_eval(found) if isinstance(found, str) else found
     return [{name: value for name, value in each.items() if value} for each in found["Statement"] if each]
 
 
