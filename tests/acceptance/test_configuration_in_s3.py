@@ -158,7 +158,7 @@ def test_a_file_on_disk_needs_no_fetch_function(monkeypatch, tmp_path):
     path = tmp_path / "config.json"
     path.write_text("{}")
     assert load(Rules, config=path).logs == ()
-    with pytest.raises(SettingsError, match="cannot read from S3"):
+    with pytest.raises(SettingsError, match="cannot read from AWS"):
         load(Rules, config=f"s3://{BUCKET}/jibe.json")
 
 

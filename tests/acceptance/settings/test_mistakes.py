@@ -190,13 +190,13 @@ def test_an_incomplete_access_key_is_reported(write, half):
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("https://ana:CANARY@x/y?X-Amz-Security-Token=CANARY", "https://…: must be a path or an s3:// address"),
-        ("file:///CANARY", "file://…: must be a path or an s3:// address"),
-        ("gs://bucket/CANARY", "gs://…: must be a path or an s3:// address"),
+        ("https://ana:CANARY@x/y?X-Amz-Security-Token=CANARY", "https://…: must be a path, an s3:// address or an ARN"),
+        ("file:///CANARY", "file://…: must be a path, an s3:// address or an ARN"),
+        ("gs://bucket/CANARY", "gs://…: must be a path, an s3:// address or an ARN"),
         ("s3://ana:CANARY@bucket/key", "s3://…: contains a login or a password: write s3://BUCKET/KEY"),
         (
             ' {"password": "CANARY"}',
-            "the configuration file: must be a path or an s3:// address, not the settings themselves",
+            "the configuration file: must be a path, an s3:// address or an ARN, not the settings themselves",
         ),
     ],
 )
