@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from jibe_sqs.settings import Address, AwsSettings, Rules, Texts
+    from jibe_sqs.settings import Address, AwsSettings, Rules, Settings, Texts
 
 S = TypeVar("S", bound="Rules")
 
@@ -36,6 +36,20 @@ def load_from(kind: "type[S]", texts: "Texts", *, with_secrets: bool = True) -> 
 
         return asyncio.run(resolved(settings))
     return settings
+
+
+def load_without_account(texts: "Texts") -> "tuple[Settings, bool]":
+    """The settings, and whether they have the account of Access Anywhere. References are not read. Raises `SettingsError`."""
+    from jibe_sqs.core.errors import SettingsError
+    from jibe_sqs.settings import Settings, load_from
+
+    try:
+        return load_from(Settings, texts), True
+    except SettingsError as error:
+        # Only a group that is incomplete as a whole is reported under its own name.
+        if not any(each.startswith("access_anywhere: ") for each in error.problems):
+            raise
+    return load_from(Settings, texts, access_anywhere={"permanent_token": "not used"}), False
 
 
 def _fetch(address: "Address", aws: "AwsSettings") -> bytes:
