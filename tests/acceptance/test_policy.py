@@ -1,0 +1,131 @@
+"""`jibe-sqs config policy`, as a process: its policies are valid, and those of the template of ECS."""
+
+import json
+from pathlib import Path
+
+import boto3
+import pytest
+from moto import mock_aws
+from tests.acceptance.test_deployment_files import PARAMETERS, policy
+
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS..(CloudWatch|ApplicationAutoScaling):UserWarning")
+"""moto creates no alarms and no scaling from a template."""
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "config").iterdir())
+KEYS = {"region_name": "us-east-1", "aws_access_key_id": "example", "aws_secret_access_key": "example"}
+WITHOUT_AWS = {"jibe-original.json", "lyve.json", "s3-compatible.toml"}
+"""The examples that need nothing of AWS."""
+
+SECRET = PARAMETERS["ConfigSecretArn"]
+WEBHOOK = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:webhook-AbCdEf"
+TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/jibe-ledger"
+TOPIC = "arn:aws:sns:eu-west-1:111122223333:on-call"
+CHANNEL = "arn:aws:cloudtrail:eu-west-1:111122223333:channel/example"
+ROLE = "arn:aws:iam::444455556666:role/logs"
+OWNER = "111122223333"
+
+CONFIGURATION = {
+    "access_anywhere": {
+        "endpoint": "https://files.example.com",
+        "login": f"{SECRET}#login",
+        "password": f"{SECRET}#password",
+    },
+    "queues": [
+        {"url": "https://sqs.eu-west-1.amazonaws.com/111122223333/jibe"},
+        {"url": "https://sqs.us-east-1.amazonaws.com/111122223333/more"},
+    ],
+    "logs": [
+        {"bucket": "example-trail", "bucket_owner": OWNER},
+        {"bucket": "example-audit", "bucket_owner": OWNER},
+        {"bucket": "example-other", "role_arn": ROLE},
+    ],
+    "buckets": {"example-media": "/S3/example-media", "example-projects": "/S3/example-projects"},
+    "ledger": {"kind": "dynamodb", "table": TABLE},
+    "alerts": {"topic": TOPIC, "webhook": WEBHOOK},
+    "audit": {"channel": CHANNEL},
+}
+SAME = {
+    "QueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe",
+    "DeadLetterQueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe-dead-letters",
+    "MoreQueueArns": "arn:aws:sqs:us-east-1:111122223333:more",
+    "MoreDeadLetterQueueArns": "arn:aws:sqs:us-east-1:111122223333:more-dead-letters",
+    "LogBucketAccounts": OWNER,
+    "MoreSecretArns": WEBHOOK,
+    "LedgerTableArn": TABLE,
+    "AlertTopicArn": TOPIC,
+    "AuditChannelArn": CHANNEL,
+    "RoleArns": ROLE,
+    "AllowCheck": "true",
+}
+"""The parameters of the stack for that configuration."""
+NOT_IN_SETTINGS = {"Configure", "Decrypt", "Encrypt"}
+"""Statements about what is not in the settings: the address of their document, and keys."""
+
+
+def as_list(value):
+    return [value] if isinstance(value, str) else list(value)
+
+
+def allowed(statements):
+    """Each action with each resource and condition, by Sid. An action allows nothing on another service's resource."""
+    return {
+        (
+            each["Sid"],
+            action,
+            resource,
+            json.dumps({k: {n: as_list(v) for n, v in c.items()} for k, c in each.get("Condition", {}).items()}),
+        )
+        for each in statements
+        for action in as_list(each["Action"])
+        for resource in as_list(each["Resource"])
+        if resource == "*"
+        or not action.startswith(("secretsmanager:", "ssm:"))
+        or f":{action.split(':')[0]}:" in resource
+    }
+
+
+def test_the_task_role_of_the_template_allows_the_same(jibe, tmp_path):
+    path = tmp_path / "jibe-config.json"
+    path.write_text(json.dumps(CONFIGURATION))
+    shown = jibe("config", "policy", "--config", str(path), "--check", "--compare")
+    rendered = [each for each in policy({**PARAMETERS, **SAME}) if each["Sid"] not in NOT_IN_SETTINGS]
+    assert allowed(json.loads(shown.stdout)["Statement"]) == allowed(rendered)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_each_example_has_a_policy_that_iam_accepts(jibe, path):
+    shown = jibe("config", "policy", "--config", str(path))
+    assert shown.returncode == 0
+    statements = json.loads(shown.stdout)["Statement"]
+    assert bool(statements) == (path.name not in WITHOUT_AWS)
+    if not statements:
+        assert "attach none" in shown.stderr
+        return
+    with mock_aws():
+        boto3.client("iam", **KEYS).create_policy(PolicyName="jibe-sqs", PolicyDocument=shown.stdout)
+
+
+def test_a_role_has_a_policy_of_its_own(jibe):
+    example = str(ROOT / "config" / "several-regions.json")
+    role = "arn:aws:iam::444455556666:role/jibe-sqs"
+    shown = jibe("config", "policy", "--config", example, "--role", role)
+    assert "arn:aws:sqs:ap-southeast-2:444455556666:jibe-log-delivery" in shown.stdout
+    wrong = jibe("config", "policy", "--config", example, "--role", "arn:aws:iam::444455556666:role/other")
+    assert wrong.returncode == 2
+    assert "assumes no role" in wrong.stderr
+
+
+def test_a_configuration_without_its_account_is_enough(jibe, tmp_path):
+    """Only the account may be missing."""
+    path = tmp_path / "jibe-config.json"
+    path.write_text(json.dumps(CONFIGURATION | {"access_anywhere": {"endpoint": "https://files.example.com"}}))
+    shown = jibe("config", "policy", "--config", str(path))
+    assert "LogIn" not in shown.stdout
+    assert "the account of Access Anywhere is not in the configuration" in shown.stderr
+    path.write_text(
+        json.dumps(CONFIGURATION | {"access_anywhere": {"endpoint": "https://files.example.com"}, "logs": 7})
+    )
+    wrong = jibe("config", "policy", "--config", str(path))
+    assert wrong.returncode == 2
+    assert "logs: " in wrong.stderr
