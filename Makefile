@@ -125,6 +125,9 @@ lock:
 	$(LOCK) pyproject.toml --extra dev --no-emit-package jibe-sqs -c $(LOCKS)/runtime.lock -o $(LOCKS)/dev.lock
 	$(LOCK) pyproject.toml --extra sandbox --group build -c $(LOCKS)/dev.lock -o $(LOCKS)/sandbox.lock
 	$(LOCK) --group uv -o $(LOCKS)/uv.lock
+	$(LOCK) --group build -c $(LOCKS)/dev.lock -o $(LOCKS)/build.lock
+	$(LOCK) pyproject.toml --extra tracing -c $(LOCKS)/dev.lock -o $(LOCKS)/tracing.lock
+	$(LOCK) pyproject.toml --extra inventory -c $(LOCKS)/dev.lock -o $(LOCKS)/inventory.lock
 
 dist: $(DEV)
 	@rm -rf dist

@@ -50,6 +50,9 @@ def requirements(pyproject: str) -> dict[str, list[Requirement]]:
         "dev": [*needed, *(line for line in development if not line.startswith("jibe-sqs["))],
         "sandbox": [*needed, *extras["sandbox"], *groups["build"]],
         "uv": groups["uv"],
+        "build": groups["build"],
+        "tracing": [*needed, *extras["tracing"]],
+        "inventory": [*needed, *extras["inventory"]],
     }
     return {lock: [Requirement(line) for line in each] for lock, each in lines.items()}
 
