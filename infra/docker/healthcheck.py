@@ -1,0 +1,26 @@
+"""The image's health check: exits with 0 if the service answers /livez at the port of `JIBE_HTTP__PORT`, else with 1.
+
+A service without that variable may have no port, or one in its configuration file. Then there is nothing to ask, and it exits
+with 0: the engine itself sees whether the process has ended.
+"""
+
+import http.client
+import os
+import sys
+
+
+def is_alive(port: int) -> bool:
+    # From inside the container, so a proxy of the environment must not be used: http.client knows none.
+    host = os.environ.get("JIBE_HTTP__HOST", "")
+    connection = http.client.HTTPConnection("127.0.0.1" if host in ("", "0.0.0.0", "::") else host, port, timeout=5)  # noqa: S104
+    try:
+        connection.request("GET", "/livez")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException) as error:
+        print(f"/livez at port {port}: {error!r}")  # noqa: T201
+        return False
+
+
+if __name__ == "__main__":
+    given = os.environ.get("JIBE_HTTP__PORT", "")
+    sys.exit(0 if not given.isdecimal() or int(given) == 0 or is_alive(int(given)) else 1)
