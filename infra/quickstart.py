@@ -15,18 +15,18 @@ FOLDER: Final = Path(__file__).parent / "cloudformation"
 QUICKSTART: Final = FOLDER / "quickstart.yaml"
 LARGEST: Final = 51_200
 """Bytes that CloudFormation takes in a request. A larger template has to be in S3."""
-TEMPLATES: Final = ("central", "region", "trail", "ledger", "service")
+TEMPLATES: Final = ("central", "region", "trail", "ledger", "configuration", "service")
 TRAIL: Final = "jibe-data-events"
 
 EXPOSED: Final[dict[str, tuple[str, ...]]] = {
     "trail": ("DataBucketArns",),
+    "configuration": ("AccessAnywhereEndpoint", "Buckets", "OwnWritePrincipals"),
     "service": (
         *("Image", "ImageRepositoryArn", "CpuArchitecture", "Subnets", "SecurityGroups", "AssignPublicIp"),
-        *("AccessAnywhereEndpoint", "ConfigSecretArn", "ConfigArn", "Buckets", "OwnWritePrincipals"),
-        *("AllowCheck", "AlarmTopicArn", "AlertTopicArn", "DesiredCount", "MinCount", "MaxCount", "Cpu", "Memory"),
+        *("ConfigSecretArn", "AllowCheck", "AlarmTopicArn", "AlertTopicArn", "MinCount", "MaxCount", "Cpu", "Memory"),
     ),
 }
-"""The parameters of the quickstart, by the template that declares them. A template need not have all of them."""
+"""The parameters of the quickstart, by the template that declares them."""
 REQUIRED: Final = ("DataBucketArns",)
 """Parameters that have a default elsewhere, but not here."""
 _TRAIL_ARN: Final = {
@@ -35,10 +35,11 @@ _TRAIL_ARN: Final = {
 GIVEN: Final[dict[str, dict[str, Any]]] = {
     "region": {"QueueArn": "central.QueueArn", "TrailArns": [_TRAIL_ARN]},
     "trail": {"TopicArn": "region.TopicArn", "TrailName": TRAIL, "MultiRegion": "false"},
+    "configuration": {"QueueUrl": "central.QueueUrl", "LogBucketName": "trail.LogBucketName"},
     "service": {
+        "ConfigArn": "configuration.ConfigArn",
         "QueueArn": "central.QueueArn",
         "DeadLetterQueueArn": "central.DeadLetterQueueArn",
-        "LogBucketArn": "trail.LogBucketArn",
         "LogBucketArns": ["trail.LogBucketArn"],
         "LedgerTableArn": "ledger.LedgerTableArn",
         "DataBucketArns": {"Ref": "DataBucketArns"},
@@ -49,10 +50,11 @@ LATER: Final = {
     # Nothing is announced before it can arrive.
     "Subscription": ("QueuePolicy",),
     "Trail": ("LogBucketPolicy", "TopicPolicy", "Subscription"),
+    "Service": ("Configuration",),
 }
 """What the order of the stacks ensures otherwise."""
 OUTPUTS: Final = (
-    *("QueueUrl", "DeadLetterQueueUrl", "TopicArn", "LogBucketName", "TrailArn"),
+    *("ConfigArn", "QueueUrl", "DeadLetterQueueUrl", "TopicArn", "LogBucketName", "TrailArn"),
     *("ClusterName", "ServiceName", "LogGroupName", "TaskRoleArn"),
 )
 HEADER: Final = "# `make docs` writes this file from the other templates (infra/quickstart.py). Do not edit it.\n"
