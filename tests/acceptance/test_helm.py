@@ -1,7 +1,9 @@
 """The Helm chart makes the objects of the kustomize overlays, and refuses values that a cluster or the service would refuse."""
 
 import json
+import os
 import re
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from infra.helm import check
 from infra.kubernetes import check as kubernetes
 from infra.kubernetes import rules
 from tests.acceptance.test_deployment_files import AFTER_THE_DRAIN
+from tests.acceptance.test_docs import blocks, shell
 
 from jibe_sqs import __version__
 from jibe_sqs.settings import Settings, load
@@ -325,3 +328,32 @@ MISTAKES = {
 def test_a_mistake_is_refused_with_its_place(tmp_path, values, reason):
     with pytest.raises(check.Refused, match=re.escape(reason)):
         check.rendered(*given(tmp_path, values))
+
+
+def test_the_commands_of_the_page_work(tmp_path):
+    """`helm template` makes valid objects of the page's own values. There is no cluster here, which the others need."""
+    page = kubernetes.ROOT / "docs" / "how-to" / "kubernetes.md"
+    (values,) = [text for text in blocks(page, "yaml") if text.startswith("image:")]
+    (tmp_path / "values.yaml").write_text(values)
+    (tmp_path / "jibe-config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "infra").symlink_to(kubernetes.ROOT / "infra")
+    template, *others = [words[1:] for words in shell(page) if words[0] == "helm"]
+
+    def done(words: list[str]) -> subprocess.CompletedProcess[str]:
+        command = [check.helm(), *words]
+        env = {**os.environ, "KUBECONFIG": os.devnull, "HOME": str(tmp_path)}
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=check.TIMEOUT, cwd=tmp_path, env=env
+        )
+
+    for each in filter(None, yaml.safe_load_all(done(template).stdout)):
+        kubernetes.validate(each)
+    assert template[0] == "template"
+    assert [next(word for word in words if word in {"upgrade", "rollback"}) for words in others] == [
+        "upgrade",
+        "rollback",
+    ]
+    for words in others:
+        assert "cluster unreachable" in done([*words, "--kube-apiserver", "http://127.0.0.1:9"]).stderr
+    upgrade = [word for word in others[0] if word not in {"upgrade", "--install"}]
+    assert done(["template", *upgrade]).stdout == done(template).stdout != ""
