@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from infra.kubernetes import check, rules
 from tests.acceptance.conftest import SmallService
 from tests.acceptance.test_deployment_files import AFTER_THE_DRAIN, LEDGER_FOLDER, UID
+from tests.acceptance.test_docs import shell
 from tests.processes import PATIENCE, eventually, finished
 
 from jibe_sqs.settings import Settings, load
@@ -201,6 +203,29 @@ def test_the_kustomization_of_the_page_builds(tmp_path):
     (tmp_path / "jibe-config.json").write_text(json.dumps(configuration()))
     for each in check.built(tmp_path):
         check.validate(each)
+
+
+def test_the_commands_of_the_page_reach_the_cluster(tmp_path):
+    """There is no cluster here, so each command with correct options and files ends with a refused connection."""
+    for name in ("login", "password"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "FOLDER").mkdir()
+    (tmp_path / "FOLDER" / "kustomization.yaml").write_text(
+        f"resources: [{os.path.relpath(BASE, tmp_path / 'FOLDER')}]\n"
+    )
+    commands = [words for words in shell(PAGE) if words[0] == "kubectl"]
+    assert len(commands) > 5
+    for words in commands:
+        done = subprocess.run(
+            [check.kubectl(), *words[1:], "--server", NOWHERE],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            cwd=tmp_path,
+            env={**os.environ, "KUBECONFIG": os.devnull, "HOME": str(tmp_path)},
+        )
+        assert re.search("127.0.0.1:9.* refused", done.stderr), (words, done.stderr)
 
 
 def test_a_pod_is_ready_while_access_anywhere_is_down(small_service: SmallService):
