@@ -320,6 +320,10 @@ MISTAKES = {
     "a password in the configuration": (changed(access_anywhere={"password": "x"}), "is in the secret"),
     "a stop of unknown length": (changed(drain_timeout="2m"), "number of seconds"),
     "several pods with their own ledgers": ({"replicas": 2}, "set ledgerTable"),
+    "a minimum above the maximum": (
+        {"keda": {"enabled": True, "minReplicas": 5}, "ledgerTable": TABLE},
+        "keda.minReplicas is more than",
+    ),
     "an autoscaler without a shared ledger": ({"keda": {"enabled": True}}, "set ledgerTable"),
 }
 
