@@ -16,7 +16,7 @@ PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check infra-check compiled tests bench bench-quick fuzz simulate chaos drain docs docs-site clean lock dist release-check release-prepare
+.PHONY: help install demo test check infra-check compiled tests bench bench-quick fuzz simulate chaos drain docs docs-site clean lock dist sbom image-check release-check release-prepare
 
 help:
 	@echo 'make demo      the whole job in the embedded sandbox; it ends by itself'
@@ -34,6 +34,8 @@ help:
 	@echo 'make docs      generate the pages of docs/reference, and the quickstart template'
 	@echo 'make docs-site  build docs/ as a site into site/'
 	@echo 'make dist      build the wheel and the source distribution into dist/'
+	@echo 'make sbom      list what the image contains into build/sbom.json; SBOM_OF=tracing: with this extra'
+	@echo 'make image-check  build the image with buildah and run it against the sandbox, as root: minutes'
 	@echo 'make release-prepare VERSION=0.2.0  write the version to each place, and date its changelog'
 	@echo 'make release-check  whether this commit can be released; DRAFT=1: what must be true of each commit; STRICT=1'
 	@echo 'make lock      resolve the dependencies again into requirements/*.lock, with uv'
@@ -133,6 +135,17 @@ lock:
 dist: $(DEV)
 	@rm -rf dist
 	@$(BIN)/python -m hatchling build >/dev/null
+
+# CycloneDX. The packages of the lock, for all systems; an image has those that its system needs.
+SBOM_OF ?= runtime
+SBOM ?= build/sbom.json
+sbom: $(DEV)
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application --output-reproducible \
+	  --output-format JSON --output-file $(SBOM) requirements/$(SBOM_OF).lock 2>/dev/null
+
+image-check: $(DEV)
+	@$(BIN)/python -m infra.docker.try_image $(if $(BASE),--base '$(BASE)') $(if $(EXTRAS),--extras '$(EXTRAS)')
 
 # TAG: the tag for which a release was started; it must be the one of the version.
 release-check: $(DEV) dist

@@ -17,7 +17,7 @@ def is_alive(port: int) -> bool:
         connection.request("GET", "/livez")
         return connection.getresponse().status == http.client.OK
     except (OSError, http.client.HTTPException) as error:
-        print(f"/livez at port {port}: {error!r}")  # noqa: T201
+        print(f"/livez at port {port}: {error!r}")
         return False
 
 

@@ -104,24 +104,6 @@ def actions(statement: dict[str, Any]) -> set[str]:
     return {action} if isinstance(action, str) else set(action)
 
 
-def instructions(stage: int) -> list[tuple[str, str]]:
-    """The instructions of one stage of the Dockerfile, with joined continuation lines and without comments."""
-    text = re.sub(r"^\s*#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE).replace("\\\n", " ")
-    stages: list[list[tuple[str, str]]] = []
-    for line in filter(None, map(str.strip, text.splitlines())):
-        word, _, rest = line.partition(" ")
-        if word == "FROM":
-            stages.append([])
-        stages[-1].append((word, rest.strip()))
-    return stages[stage]
-
-
-def only(word: str, stage: int = -1) -> str:
-    """The argument of an instruction that occurs once in a stage."""
-    (argument,) = [rest for name, rest in instructions(stage) if name == word]
-    return argument
-
-
 @pytest.fixture(scope="module")
 def rendered() -> dict[str, Any]:
     """The container definition that `service.yaml` renders to, with every parameter except the table's."""
@@ -370,41 +352,3 @@ def test_the_health_check_fails_when_the_service_says_so(status, exit_code):
 def test_a_failed_deployment_rolls_back():
     breaker = resource("Service")["DeploymentConfiguration"]["DeploymentCircuitBreaker"]
     assert breaker == {"Enable": True, "Rollback": True}
-
-
-# Docker
-
-
-def test_the_image_runs_as_the_user_that_the_ledger_folder_belongs_to():
-    assert only("USER") == f"{UID}:{UID}"
-    assert json.loads(only("VOLUME")) == [LEDGER_FOLDER]
-    assert any(f"--owner={UID}" in rest and LEDGER_FOLDER in rest for word, rest in instructions(-1) if word == "RUN")
-
-
-def test_python_itself_gets_the_signal():
-    """The shell form would make a shell process 1, and a shell does not forward SIGTERM."""
-    # env replaces itself by Python.
-    assert json.loads(only("ENTRYPOINT")) == ["env", "--block-signal=TERM,INT", "python", "-m", "jibe_sqs"]
-    assert json.loads(only("CMD")) == ["run"]
-    assert only("STOPSIGNAL") == "SIGTERM"
-
-
-def test_the_image_installs_only_what_the_lock_file_pins():
-    installs = [part for _, rest in instructions(0) for part in rest.split("&&") if " install " in part]
-    for install in installs:
-        assert "--require-hashes" in install or "--no-deps" in install or re.search(r"hatchling==\S+\s*$", install)
-    assert any("--require-hashes" in install and "requirements/runtime.lock" in install for install in installs)
-
-
-def test_the_image_is_built_with_the_build_backend_that_the_tests_use():
-    (built_with,) = re.findall(r"hatchling==(\S+)", DOCKERFILE.read_text())
-    (locked,) = re.findall(r"^hatchling==(\S+)", (ROOT / "requirements" / "dev.lock").read_text(), re.MULTILINE)
-    assert built_with == locked
-
-
-def test_everything_that_the_image_copies_is_sent_to_the_builder():
-    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
-    copied = [source for word, rest in instructions(0) if word == "COPY" for source in rest.split()[:-1]]
-    for source in copied:
-        assert (ROOT / source).exists()
-        assert any(source == entry or source.startswith(f"{entry}/") for entry in kept)

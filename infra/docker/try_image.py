@@ -1,0 +1,199 @@
+"""Builds the image with buildah, and runs it against the sandbox. `make image-check` does this: as root on Linux.
+
+No registry and no container engine is needed. The base is a Debian with its Python, which debootstrap makes once (minutes);
+`--base` names another image. Each container is a namespace of processes and mounts with the image as its read-only root, the
+image's user, entrypoint and environment, and the network of this machine.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from tests.processes import PATIENCE, Finished, children, finished, started
+
+ROOT: Final = Path(__file__).parents[2]
+STORE: Final = ROOT / ".venv" / "image"
+BUILDAH: Final = ("buildah", "--storage-driver", "vfs", "--root", f"{STORE}/storage", "--runroot", f"{STORE}/run")
+OWN_BASE: Final = "localhost/jibe-base:bookworm"
+IMAGE: Final = "localhost/jibe-sqs:tried"
+DATA: Final = "/var/lib/jibe"
+PACKAGES: Final = "ca-certificates,python3,python3-pip,python3-venv"
+UID: Final = 10001
+
+CONTAINER: Final = """
+set -e
+root=$1 data=$2; shift 2
+mount --bind "$root" "$root"
+mount -o remount,bind,ro "$root"
+mount -t proc proc "$root/proc"
+mount --rbind /dev "$root/dev"
+mount --bind "$data" "$root/var/lib/jibe"
+exec chroot --userspec=10001:10001 "$root" "$@"
+"""
+"""Becomes the first process of a container, by exec only."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Build the image with buildah and run it against the sandbox.")
+    parser.add_argument("--base", help="the image to build on. By default a Debian that debootstrap makes")
+    parser.add_argument("--extras", default="", help="extras of the image, separated by spaces")
+    options = parser.parse_args()
+    if missing := [each for each in ("buildah", "unshare", "chroot") if shutil.which(each) is None]:
+        sys.exit(f"not tried, because these programs are missing: {', '.join(missing)}")
+    if os.getuid() != 0:
+        sys.exit("not tried: mounts and users of containers need root")
+    STORE.mkdir(parents=True, exist_ok=True)
+    with timed("base"):
+        base = options.base or own_base()
+    with timed("build"):
+        build(base, options.extras)
+    container = buildah("from", "--pull-never", IMAGE).strip()
+    try:
+        config = json.loads(buildah("inspect", "--type", "image", IMAGE))["Docker"]["config"]
+        with timed("run"):
+            run_all(Image(Path(buildah("mount", container).strip()), config))
+    finally:
+        buildah("rm", container)
+
+
+@contextmanager
+def timed(what: str) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    print(f"{what}: {time.monotonic() - began:.0f} s", flush=True)
+
+
+def buildah(*arguments: str) -> str:
+    return subprocess.run([*BUILDAH, *arguments], check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT).stdout
+
+
+def own_base() -> str:
+    """The name of the base from Debian, which is made if it is not there. Its Python is called `python`, as in other bases."""
+    if buildah("images", "--noheading", "--filter", f"reference={OWN_BASE}").strip():
+        return OWN_BASE
+    folder = STORE / "debian"
+    if not (folder / "usr" / "bin" / "python").is_symlink():
+        shutil.rmtree(folder, ignore_errors=True)
+        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", "bookworm", str(folder)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        (folder / "usr" / "bin" / "python").symlink_to("python3")
+    container = buildah("from", "scratch").strip()
+    buildah("copy", "--quiet", container, str(folder), "/")
+    buildah("commit", "--quiet", "--rm", container, OWN_BASE)
+    shutil.rmtree(folder)
+    return OWN_BASE
+
+
+def build(base: str, extras: str) -> None:
+    """Build the image. The certificates and the pip configuration of this machine are mounted, so they are not in the image."""
+    mounted = {Path("/etc/ssl/certs/ca-certificates.crt"), Path("/etc/pip.conf")}
+    volumes = [f"--volume={path}:{path}:ro" for path in mounted if path.is_file() and path.stat().st_size]
+    arguments = {"BASE": base, "EXTRAS": extras, "VERSION": "tried"}
+    given = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+    # The format of OCI has no health check.
+    form = ["--isolation=chroot", "--format=docker", "--pull-never", f"--tag={IMAGE}", "--file=infra/docker/Dockerfile"]
+    log = STORE / "build.log"
+    with log.open("w") as out:
+        built = subprocess.run(
+            [*BUILDAH, "bud", *form, *given, *volumes, "."], cwd=ROOT, stdout=out, stderr=out, check=False
+        )
+    if built.returncode:
+        sys.exit(f"the build failed:\n{log.read_text()[-4000:]}")
+
+
+class Image:
+    """The image as a folder, with what it says about its containers."""
+
+    def __init__(self, root: Path, config: Mapping[str, Any]) -> None:
+        self.root = root
+        self.config = config
+        self.data = STORE / "data"
+        shutil.rmtree(self.data, ignore_errors=True)
+        self.data.mkdir(mode=0o755)
+        os.chown(self.data, UID, UID)
+
+    def command(self, arguments: Sequence[str], variables: Mapping[str, str]) -> list[str]:
+        """The command that runs `arguments` as the first process of a container."""
+        if self.config["User"] != f"{UID}:{UID}":
+            sys.exit(f"the image runs as {self.config['User']}")
+        environment = [*self.config["Env"], *(f"{name}={value}" for name, value in variables.items())]
+        inside = ["env", "--ignore-environment", f"--chdir={self.config['WorkingDir']}", *environment, *arguments]
+        namespace = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", CONTAINER, "sh"]
+        return [*namespace, str(self.root), str(self.data), *inside]
+
+    def jibe(self, *arguments: str) -> list[str]:
+        return [*self.config["Entrypoint"], *(arguments or self.config["Cmd"])]
+
+    def finished(self, arguments: Sequence[str], **variables: str) -> Finished:
+        return finished(self.command(arguments, variables))
+
+
+def run_all(image: Image) -> None:
+    size = sum(path.lstat().st_size for path in image.root.rglob("*") if path.is_file() and not path.is_symlink())
+    print(f"size: {size / 1e6:.0f} MB with the base", flush=True)
+    expect(image.finished(image.jibe("--version")), ".")
+    expect(image.finished(["python", "-c", "import os; print(os.getuid(), os.getpid())"]), f"{UID} 1")
+    writes = "try: open('/opt/x', 'w')\nexcept OSError as error: print(error.strerror)"
+    expect(image.finished(["python", "-c", writes]), "Read-only file system")
+    expect(image.finished(["python", "-c", "import importlib.util as u; print(u.find_spec('pip'))"]), "None")
+    with started([sys.executable, "-m", "jibe_sqs", "sandbox", "--json"], STORE) as sandbox:
+        run_service(image, json.loads(sandbox.line()))
+
+
+def run_service(image: Image, sandbox: Mapping[str, Any]) -> None:
+    """Run the service with its health check, and stop it."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = str(free.getsockname()[1])
+    variables = {
+        **{name: inside(image, value) for name, value in sandbox["environment"].items()},
+        "JIBE_CONFIG": inside(image, sandbox["config"]),
+        "JIBE_LEDGER__PATH": f"{DATA}/ledger.sqlite",
+        "JIBE_LOG__FORMAT": "json",
+        "JIBE_HTTP__PORT": port,
+    }
+    shown = image.finished(image.jibe("config", "show"), **variables)
+    expect(shown, f"{DATA}/ledger.sqlite")
+    health = image.config["Healthcheck"]["Test"][1:]
+    if image.finished(health, JIBE_HTTP__PORT=port).returncode != 1:
+        sys.exit("the health check finds a service that is not there")
+    with started(image.command(image.jibe(), variables), STORE, env=os.environ) as service:
+        service.wait_for("started")
+        expect(image.finished(health, JIBE_HTTP__PORT=port), "")
+        # The first process of the container: the image's entrypoint has become the program.
+        (first,) = children(service.process.pid)
+        os.kill(first, signal.SIGTERM)
+        code = service.ended(within=PATIENCE)
+    if code:
+        sys.exit(f"the service ended with {code} after SIGTERM:\n{service.everything}")
+    print("ran against the sandbox, healthy; ended with 0 after SIGTERM", flush=True)
+
+
+def inside(image: Image, value: str) -> str:
+    """A variable as the container sees it: a file is copied into its folder for data."""
+    source = Path(value)
+    if not (source.is_absolute() and source.is_file()):
+        return value
+    copy = image.data / source.name
+    shutil.copy(source, copy)
+    os.chown(copy, UID, UID)
+    return f"{DATA}/{source.name}"
+
+
+def expect(done: Finished, text: str) -> None:
+    if done.returncode or text not in done.stdout:
+        sys.exit(f"{done.args[-6:]} ended with {done.returncode}, without {text!r}:\n{done.stdout}{done.stderr}")
+    print(f"{' '.join(done.args[-3:])!r}: {done.stdout.strip()[:60]}".replace("\n", " "), flush=True)
+
+
+if __name__ == "__main__":
+    main()
