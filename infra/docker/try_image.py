@@ -6,6 +6,7 @@ image's user, entrypoint and environment, and the network of this machine.
 """
 
 import argparse
+import io
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, Final
 
@@ -60,7 +61,8 @@ def main() -> None:
     container = buildah("from", "--pull-never", IMAGE).strip()
     try:
         config = json.loads(buildah("inspect", "--type", "image", IMAGE))["Docker"]["config"]
-        with timed("run"):
+        # Programs of the tests print all their output at their end.
+        with timed("run"), redirect_stdout(io.StringIO()):
             run_all(Image(Path(buildah("mount", container).strip()), config))
     finally:
         buildah("rm", container)
@@ -70,7 +72,11 @@ def main() -> None:
 def timed(what: str) -> Iterator[None]:
     began = time.monotonic()
     yield
-    print(f"{what}: {time.monotonic() - began:.0f} s", flush=True)
+    say(f"{what}: {time.monotonic() - began:.0f} s")
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def buildah(*arguments: str) -> str:
@@ -140,7 +146,7 @@ class Image:
 
 def run_all(image: Image) -> None:
     size = sum(path.lstat().st_size for path in image.root.rglob("*") if path.is_file() and not path.is_symlink())
-    print(f"size: {size / 1e6:.0f} MB with the base", flush=True)
+    say(f"size: {size / 1e6:.0f} MB with the base")
     expect(image.finished(image.jibe("--version")), ".")
     expect(image.finished(["python", "-c", "import os; print(os.getuid(), os.getpid())"]), f"{UID} 1")
     writes = "try: open('/opt/x', 'w')\nexcept OSError as error: print(error.strerror)"
@@ -175,7 +181,7 @@ def run_service(image: Image, sandbox: Mapping[str, Any]) -> None:
         code = service.ended(within=PATIENCE)
     if code:
         sys.exit(f"the service ended with {code} after SIGTERM:\n{service.everything}")
-    print("ran against the sandbox, healthy; ended with 0 after SIGTERM", flush=True)
+    say("ran against the sandbox, healthy; ended with 0 after SIGTERM")
 
 
 def inside(image: Image, value: str) -> str:
@@ -192,7 +198,7 @@ def inside(image: Image, value: str) -> str:
 def expect(done: Finished, text: str) -> None:
     if done.returncode or text not in done.stdout:
         sys.exit(f"{done.args[-6:]} ended with {done.returncode}, without {text!r}:\n{done.stdout}{done.stderr}")
-    print(f"{' '.join(done.args[-3:])!r}: {done.stdout.strip()[:60]}".replace("\n", " "), flush=True)
+    say(f"{' '.join(done.args[-3:])!r}: {done.stdout.strip()[:60]}".replace("\n", " "))
 
 
 if __name__ == "__main__":
