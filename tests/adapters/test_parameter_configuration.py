@@ -4,8 +4,10 @@ import json
 from contextlib import AsyncExitStack
 
 import pytest
+from botocore.exceptions import ClientError
 from tests.aws_clients import aws_client
 
+from jibe_sqs.adapters.secrets import SecretReader
 from jibe_sqs.cli import loading
 from jibe_sqs.compose.secrets import configuration
 from jibe_sqs.compose.settings_texts import SettingsTexts
@@ -67,3 +69,31 @@ async def test_a_missing_parameter_is_named_with_the_remedy(store):
     arn = f"{ARN}-none"
     with pytest.raises(SettingsError, match=r"ParameterNotFound: .*parameter/jibe/config-none: .*correct the name"):
         await configuration(Parameter(arn, "eu-west-1"), AwsSettings())
+
+
+class Answering:
+    """Systems Manager that answers each call with an error."""
+
+    def __init__(self, code: str, message: str) -> None:
+        self._error = ClientError({"Error": {"Code": code, "Message": message}}, "GetParameter")
+
+    async def get_parameter(self, **_: object) -> None:
+        raise self._error
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "remedy"),
+    [
+        ("AccessDeniedException", "not authorized to perform: ssm:GetParameter", "allow ssm:GetParameter"),
+        ("AccessDeniedException", "not authorized to perform: kms:Decrypt", "allow kms:Decrypt"),
+        ("ParameterNotFound", "", "correct the name"),
+        ("ThrottlingException", "Rate exceeded", "Rate exceeded"),
+    ],
+)
+async def test_each_refusal_names_the_parameter_and_the_remedy(monkeypatch, code, message, remedy):
+    async def client(*_: object) -> Answering:
+        return Answering(code, message)
+
+    monkeypatch.setattr(SecretReader, "_client", client)
+    with pytest.raises(SettingsError, match=f"parameter/jibe/config: .*{remedy}"):
+        await configuration(Parameter(ARN, "eu-west-1"), AwsSettings())
