@@ -3,13 +3,15 @@
 import json
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
-from tests.processes import PATIENCE, eventually
+from tests.aws_clients import aws_client
+from tests.processes import PATIENCE, eventually, started
 
 MEDIA = "jibe-sandbox-us-east-1-media"
 PROJECTS = "jibe-sandbox-us-east-1-projects"
@@ -206,3 +208,31 @@ def test_a_configmap_that_is_swapped_is_taken_without_a_signal(small_service):
         (folder / "..new").rename(folder / "..data")
         assert service.wait_for("settings_reloaded")["changed"] == ["ignore_keys"]
         assert service.stop() == 0
+
+
+def test_a_configuration_in_parameter_store_is_read_again(small_service):
+    """With the real program: a change is in force after SIGHUP, a mistake is refused, and the task never restarts."""
+    ssm = aws_client(small_service.environment, "ssm", "us-east-1")
+    name = f"/jibe/{small_service.folder.name}"
+
+    def store() -> None:
+        ssm.put_parameter(
+            Name=name, Value=small_service.config.read_text(), Type="String", Overwrite=True, Tier="Advanced"
+        )
+
+    small_service.configure(buckets=SHOWN)
+    store()
+    arn = ssm.get_parameter(Name=name)["Parameter"]["ARN"]
+    command = [sys.executable, "-m", "jibe_sqs", "run", "--config", arn]
+    with started(command, small_service.folder, cwd=small_service.folder, env=small_service.environment) as service:
+        service.wait_for("started")
+        right = small_service.config.read_text()
+        small_service.configure(limits={"messages_held": 0})
+        store()
+        assert any("limits.messages_held" in reason for reason in hang_up(service, "settings_refused")["reasons"])
+        small_service.config.write_text(right)
+        small_service.configure(buckets=SHOWN | {PROJECTS: f"/Amazon S3 us-east-1/{PROJECTS}"})
+        store()
+        assert hang_up(service, "settings_reloaded")["changed"] == [f"buckets.{PROJECTS}"]
+        assert service.stop() == 0
+        assert len(service.events("started")) == 1

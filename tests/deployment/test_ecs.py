@@ -1,0 +1,69 @@
+"""The commands of docs/how-to/deploy.md and docs/how-to/ecs.md, run in order with the AWS CLI, in one shell."""
+
+import json
+
+import pytest
+from tests.deployment.clis import CLIS
+from tests.deployment.cloud import PASSWORD, running
+from tests.deployment.pages import ROOT, Change, blocks, run
+from tests.processes import eventually
+
+from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY
+from jibe_sqs.sandbox.service_configuration import LOGIN
+
+BEFORE = ROOT / "docs/how-to/deploy.md"
+PAGE = ROOT / "docs/how-to/ecs.md"
+BUCKET = "example-media"
+REGION = "us-east-1"
+OBJECT = (BUCKET, "jibe/hello.txt")
+EDITED = 'aws ssm put-parameter --region "$REGION" --name /jibe/config --type String --overwrite'
+
+
+@pytest.mark.parametrize("aws", CLIS)
+def test_the_pages_deploy_a_service_that_works_and_reads_its_configuration_again(tmp_path, aws):
+    """The task uses only its role's keys. A changed document is in force without a new task."""
+    with running(tmp_path, {BUCKET: REGION}, region=REGION, aws=aws) as cloud:
+        subnets, group = cloud.network(REGION)
+        tasks = []
+
+        def after(number, block):
+            cloud.ecs.settle()
+            if "aws logs filter-log-events" in block:
+                (task,) = cloud.ecs.tasks.values()
+                tasks.append(task)
+                cloud.client("s3", REGION).put_object(Bucket=BUCKET, Key=OBJECT[1], Body=b"hello")
+                assert OBJECT not in cloud.index()
+                assert cloud.deliver()
+                eventually(lambda: OBJECT in cloud.index(), lambda: task.process.everything)
+            if EDITED in block:
+                (task,) = tasks
+                eventually(lambda: task.process.events("settings_reloaded"), lambda: task.process.everything)
+                assert task.process.events("settings_reloaded")[0]["changed"] == ["alerts.interval"]
+                assert list(cloud.ecs.tasks.values()) == tasks
+            if "MaxCount=4" in block:
+                (target,) = cloud.client("application-autoscaling", REGION).describe_scalable_targets(
+                    ServiceNamespace="ecs"
+                )["ScalableTargets"]
+                assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 4)
+
+        first = [each for each in blocks(BEFORE, []) if not any(word in each for word in ("docker", "eventbridge"))]
+        values = [
+            Change("https://files.example.com", cloud.access_anywhere, "the test's Access Anywhere"),
+            Change("subnet-11111111,subnet-22222222", subnets, "those of the emulator's network"),
+            Change("sg-11111111", group, "the same"),
+            Change(
+                EDITED, f'sed -i \'2i "alerts": {{"interval": "7m"}},\' jibe-config.json\n{EDITED}', "the reader edits"
+            ),
+        ]
+        said = run(
+            [*first, *blocks(PAGE, values)],
+            cwd=cloud.checkout,
+            env=cloud.environment,
+            after=after,
+            answers=f"{LOGIN}\n{PASSWORD}\n",
+        )
+        assert '"event": "started"' in said
+        assert json.loads((cloud.checkout / "jibe-config.json").read_text())["alerts"] == {"interval": "7m"}
+        assert set(cloud.callers()) - {ACCESS_KEY} == cloud.ecs.roles
+        assert cloud.ecs.tasks == {}
+        assert cloud.client("dynamodb", REGION).list_tables()["TableNames"] == []
