@@ -68,7 +68,8 @@ def _validate(text: str) -> None:
 
 @cache
 def _schemas() -> dict[str, Any]:
-    return yaml.safe_load((HERE / "schemas.yaml").read_text(encoding="utf-8"))
+    found: dict[str, Any] = yaml.safe_load((HERE / "schemas.yaml").read_text(encoding="utf-8"))
+    return found
 
 
 def main() -> Iterator[str]:

@@ -1,7 +1,6 @@
 """The deployment files give the service what it needs, and no more. The files are the real ones; moto renders the template."""
 
 import ast
-import json
 import re
 import sys
 import threading

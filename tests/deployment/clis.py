@@ -1,10 +1,11 @@
-"""The versions of the AWS CLI that are installed. Version 2 is Debian's."""
+"""The versions of the AWS CLI that are installed and tried. Version 2 is Debian's."""
 
 import shutil
 import subprocess
 from functools import cache
 
 import pytest
+from tests.examples import SHARE
 
 
 @cache
@@ -21,4 +22,6 @@ def _found() -> list[str]:
 
 
 _SKIPPED = pytest.param("", marks=pytest.mark.skip(reason="not installed: the AWS CLI"), id="no-aws-cli")
-CLIS = [pytest.param(path, id=f"aws-cli-{version(path)}") for path in _found()] or [_SKIPPED]
+_TRIED = sorted(_found(), key=version) if SHARE == 1 else sorted(_found(), key=version)[-1:]
+CLIS = [pytest.param(path, id=f"aws-cli-{version(path)}") for path in _TRIED] or [_SKIPPED]
+"""Each version with `make tests EXAMPLES=1`, otherwise the newest."""

@@ -341,7 +341,9 @@ def secret(context: Context, properties: Properties) -> Created:
 @kind("AWS::ECS::Cluster")
 def cluster(context: Context, properties: Properties) -> Created:
     ecs, name = context.client("ecs"), properties.get("ClusterName") or context.name()
-    arn = context.call("ecs", "create_cluster", properties | {"ClusterName": name})["cluster"]["clusterArn"]
+    settings = properties.pop("ClusterSettings", [])
+    given = properties | {"ClusterName": name, "Settings": settings}
+    arn = context.call("ecs", "create_cluster", given)["cluster"]["clusterArn"]
     return Created(name, {"Arn": arn}, lambda: ecs.delete_cluster(cluster=name))
 
 
