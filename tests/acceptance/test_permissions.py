@@ -4,6 +4,7 @@ The program runs against the sandbox's AWS, which records the calls and what the
 own. `pytest -s` prints the table.
 """
 
+import ast
 import gzip
 import json
 import os
@@ -11,14 +12,17 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
 from tests.acceptance.conftest import COMMAND, MEDIA, REGION
-from tests.acceptance.test_deployment_files import policy
+from tests.acceptance.test_deployment_files import SERVICE
 from tests.aws_permissions import not_allowed, recorded
 from tests.processes import Finished, eventually, finished, started
 
@@ -35,6 +39,8 @@ CHANNEL = f"arn:aws:cloudtrail:{REGION}:{ACCOUNT}:channel/EXAMPLE8-0558-4f7e-a06
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/{NAME}-other"
 NUMBER = count(1)
 
+pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
+
 Statement = dict[str, Any]
 Granted = tuple[str, str, str]
 """Who, the statement's name, and the action."""
@@ -44,7 +50,7 @@ def arn(service: str, name: str) -> str:
     return f"arn:aws:{service}:{REGION}:{ACCOUNT}:{name}"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Resources:
     """What the program uses in AWS. The attributes are ARNs, if nothing else is said."""
 
@@ -72,8 +78,8 @@ class Resources:
             "MoreSecretArns": f"{self.password},{self.webhook}",
             "QueueArn": self.queue,
             "DeadLetterQueueArn": self.dead,
-            "LogBucketArns": f"arn:aws:s3:::{LOGS}",
-            "DataBucketArns": f"arn:aws:s3:::{MEDIA}",
+            "LogBucketArns": f"arn:aws:s3:::{LOGS},arn:aws:s3:::{OTHER_LOGS}",
+            "DataBucketArns": "arn:aws:s3:::jibe-sandbox-*",
             "LedgerTableArn": self.table,
             "AlertTopicArn": self.topic,
             "AuditChannelArn": CHANNEL,
@@ -117,9 +123,9 @@ def resources(owner) -> Resources:
         table=table["TableDescription"]["TableArn"],
         topic=owner("sns").create_topic(Name=NAME, Attributes=encrypted)["TopicArn"],
         account=secrets.create_secret(Name=f"{NAME}-account", SecretString="{}", KmsKeyId=key)["ARN"],
-        webhook=secrets.create_secret(
-            Name=f"{NAME}-webhook", SecretString="http://127.0.0.1:9/webhook", KmsKeyId=key
-        )["ARN"],
+        webhook=secrets.create_secret(Name=f"{NAME}-webhook", SecretString="http://127.0.0.1:9/webhook", KmsKeyId=key)[
+            "ARN"
+        ],
         password=arn("ssm", f"parameter/{NAME}/password"),
     )
 
@@ -256,8 +262,24 @@ COMMANDS = [
 ]
 
 
+def policy(parameters: dict[str, str]) -> list[Statement]:
+    """The statements of the task role that `service.yaml` renders to."""
+    keys = {"region_name": REGION, "aws_access_key_id": "example", "aws_secret_access_key": "example"}
+    with mock_aws():
+        stacks = boto3.client("cloudformation", **keys)
+        given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
+        stacks.create_stack(
+            StackName="jibe", TemplateBody=SERVICE.read_text(), Parameters=given, Capabilities=["CAPABILITY_IAM"]
+        )
+        role = stacks.describe_stack_resource(StackName="jibe", LogicalResourceId="TaskRole")
+        name = role["StackResourceDetail"]["PhysicalResourceId"]
+        found = boto3.client("iam", **keys).get_role_policy(RoleName=name, PolicyName="jibe-sqs")["PolicyDocument"]
+    if isinstance(found, str):  # moto's text of a policy with `AWS::NoValue` is Python, not JSON
+        found = ast.literal_eval(found)
+    return [{name: value for name, value in each.items() if value} for each in found["Statement"] if each]
 
 
+@cache
 def policies(found: Resources) -> dict[str, list[Statement]]:
     """Who -> the statements that users are told to give. Operators' are those of `docs/reference/permissions.md`."""
     logs, data = f"arn:aws:s3:::{LOGS}", f"arn:aws:s3:::{MEDIA}"
@@ -265,12 +287,18 @@ def policies(found: Resources) -> dict[str, list[Statement]]:
     return {
         "service": policy(found.parameters()),
         IN_S3: [each for each in policy(found.parameters(ConfigArn=found.stored)) if each["Sid"] in IN_CONFIGURATION],
-        "check": policy(found.parameters(AllowCheck="true")),
+        "check": [
+            *policy(found.parameters(AllowCheck="true")),
+            allow("Ledger", "dynamodb:Scan", on=found.table),
+        ],
         "dead-letters": [
             allow("Queues", "sqs:GetQueueAttributes", "sqs:SendMessage", on=found.queue),
             allow(
                 "DeadLetters",
-                *(f"sqs:{each}" for each in ("GetQueueUrl", "ReceiveMessage", "ChangeMessageVisibility", "DeleteMessage")),
+                *(
+                    f"sqs:{each}"
+                    for each in ("GetQueueUrl", "ReceiveMessage", "ChangeMessageVisibility", "DeleteMessage")
+                ),
                 on=found.dead,
             ),
             allow("Decrypt", "kms:Decrypt", "kms:GenerateDataKey", on=found.key),
@@ -280,6 +308,9 @@ def policies(found: Resources) -> dict[str, list[Statement]]:
             allow("Data", "s3:GetObject", on=f"{data}/*"),
             allow("List", "s3:ListBucket", on=data),
             allow("Ledger", "dynamodb:GetItem", "dynamodb:BatchGetItem", on=found.table),
+            allow("Queues", "sqs:GetQueueAttributes", on=found.queue),
+            allow("DeadLetters", "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", on=found.dead),
+            allow("Secrets", "secretsmanager:GetSecretValue", on=found.webhook),
             with_key,
         ],
         "verify": [
@@ -306,11 +337,11 @@ def granted(found: Resources) -> dict[Granted, Statement]:
         for each in statements
         for action in ([each["Action"]] if isinstance(each["Action"], str) else each["Action"])
     }
-    return {name: each for name, each in every.items() if name[0] != "check" or name[1] == "Check"}
+    return {name: each for name, each in every.items() if name[0] != "check" or name[1] in ("Check", "Ledger")}
 
 
 def unused(program: Program) -> set[Granted]:
-    needs = {who: {need for call in program.calls(who) for need in call.needs} for who in policies(program.resources)}
+    needs = {who: [need for call in program.calls(who) for need in call.needs] for who in policies(program.resources)}
     return {
         name
         for name, statement in granted(program.resources).items()
@@ -342,6 +373,8 @@ def test_every_granted_action_is_used(program: Program) -> None:
 def test_the_page_lists_what_is_granted(resources: Resources) -> None:
     """Its rows name who, actions, resources, and when they are needed."""
     text = (DOCS / "reference" / "permissions.md").read_text(encoding="utf-8")
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")
+    ]
     listed = {(who.strip("`"), action) for who, actions, *_ in rows for action in re.findall(r"`([^`]+)`", actions)}
     assert listed == {(who.partition(",")[0], action) for who, _, action in granted(resources)}
