@@ -35,6 +35,7 @@ _TRAIL_ARN: Final = {
 GIVEN: Final[dict[str, dict[str, Any]]] = {
     "region": {"QueueArn": "central.QueueArn", "TrailArns": [_TRAIL_ARN]},
     "trail": {"TopicArn": "region.TopicArn", "TrailName": TRAIL, "MultiRegion": "false"},
+    "ledger": {"DeletionProtection": "false"},
     "configuration": {"QueueUrl": "central.QueueUrl", "LogBucketName": "trail.LogBucketName"},
     "service": {
         "ConfigArn": "configuration.ConfigArn",
@@ -54,7 +55,7 @@ LATER: Final = {
 }
 """What the order of the stacks ensures otherwise."""
 OUTPUTS: Final = (
-    *("ConfigArn", "QueueUrl", "DeadLetterQueueUrl", "TopicArn", "LogBucketName", "TrailArn"),
+    *("ConfigArn", "QueueUrl", "DeadLetterQueueUrl", "TopicArn", "LogBucketName", "TrailArn", "LedgerTableArn"),
     *("ClusterName", "ServiceName", "LogGroupName", "TaskRoleArn"),
 )
 HEADER: Final = "# `make docs` writes this file from the other templates (infra/quickstart.py). Do not edit it.\n"

@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket
 from tests.deployment.stacks import ChangeSet, Stack, Stacks, physical
-from tests.deployment.templates import Refused
+from tests.deployment.templates import Refused, read
 from werkzeug.wrappers import Request
 
 from jibe_sqs.sandbox.aws.server import Application, serve
@@ -119,10 +119,17 @@ def _events(stacks: Stacks, form: dict[str, str]) -> Any:
     return {"StackEvents": [dict(zip(names, each, strict=True)) for each in reversed(events)]}
 
 
+def _template_summary(stacks: Stacks, form: dict[str, str]) -> Any:
+    """The parameters of a stack's template. The AWS CLI asks for them before it updates the stack."""
+    declared = read(stacks.stack(form["StackName"]).text).get("Parameters", {})
+    return {"Parameters": [{"ParameterKey": name, "ParameterType": each["Type"]} for name, each in declared.items()]}
+
+
 ACTIONS: dict[str, Callable[[Stacks, dict[str, str]], Any]] = {
     "DescribeStacks": _describe,
     "DescribeStackEvents": _events,
     "ListStackResources": _resources,
+    "GetTemplateSummary": _template_summary,
     "CreateChangeSet": _create_change_set,
     "DescribeChangeSet": _describe_change_set,
     "ExecuteChangeSet": lambda stacks, form: stacks.execute(form["ChangeSetName"]) or {},

@@ -15,6 +15,7 @@ BEFORE = ROOT / "docs/how-to/deploy.md"
 PAGE = ROOT / "docs/how-to/ecs.md"
 BUCKET = "example-media"
 REGION = "us-east-1"
+TRAIL_REGION = "eu-west-1"
 OBJECT = (BUCKET, "jibe/hello.txt")
 EDITED = 'aws ssm put-parameter --region "$REGION" --name /jibe/config --type String --overwrite'
 
@@ -46,7 +47,10 @@ def test_the_pages_deploy_a_service_that_works_and_reads_its_configuration_again
                 )["ScalableTargets"]
                 assert (target["MinCapacity"], target["MaxCapacity"]) == (1, 4)
 
-        first = [each for each in blocks(BEFORE, []) if not any(word in each for word in ("docker", "eventbridge"))]
+        elsewhere = Change("TRAIL_REGION=us-east-1", f"TRAIL_REGION={TRAIL_REGION}", "a second region")
+        first = [
+            each for each in blocks(BEFORE, [elsewhere]) if not any(word in each for word in ("docker", "eventbridge"))
+        ]
         values = [
             Change("https://files.example.com", cloud.access_anywhere, "the test's Access Anywhere"),
             Change("subnet-11111111,subnet-22222222", subnets, "those of the emulator's network"),
