@@ -16,7 +16,7 @@ from tests.deployment.ecs import Ecs
 from tests.deployment.pages import ROOT
 
 from jibe_sqs.sandbox.aws.certificates import CA_FILE
-from jibe_sqs.sandbox.aws.deployment import ACCOUNT, Deployment, client
+from jibe_sqs.sandbox.aws.deployment import ACCOUNT, REGIONS, Deployment, client
 from jibe_sqs.sandbox.aws.object_writes import WRITES
 from jibe_sqs.sandbox.aws.records import iam_user
 from jibe_sqs.sandbox.aws.s3_calls import CallKind, S3Call
@@ -68,7 +68,7 @@ class Cloud:
         writes = httpx.get(f"{self.endpoint}{WRITES}?since={self._seen}", **LOCAL).json()
         self._seen = max([self._seen, *(each["n"] for each in writes)])
         keys = []
-        for region in {*self.buckets.values()}:
+        for region in REGIONS:
             for found in self.client("cloudtrail", region).describe_trails(includeShadowTrails=False)["trailList"]:
                 keys += self._deliver(found, writes)
         return keys

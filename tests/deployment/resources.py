@@ -259,9 +259,15 @@ def bus_policy(context: Context, properties: Properties) -> Created:
     return _whole(context, properties, "StatementId")
 
 
-@kind("AWS::DynamoDB::Table")
+@kind("AWS::DynamoDB::Table", again=True)
 def table(context: Context, properties: Properties) -> Created:
+    """Creates a table, or changes the protection of the one of this stack and logical name."""
     dynamodb, name = context.client("dynamodb"), properties.pop("TableName", None) or context.name()
+    names = dynamodb.list_tables()["TableNames"]
+    if there := [each for each in names if each == name or each.startswith(f"{context.stack}-{context.logical}-")]:
+        changed = {"TableName": there[0], "DeletionProtectionEnabled": properties["DeletionProtectionEnabled"]}
+        arn = context.call("dynamodb", "update_table", changed)["TableDescription"]["TableArn"]
+        return Created(there[0], {"Arn": arn}, lambda: dynamodb.delete_table(TableName=there[0]))
     expiry, recovery = properties.pop("TimeToLiveSpecification", None), "PointInTimeRecoverySpecification"
     recovering = properties.pop(recovery, None)
     arn = context.call("dynamodb", "create_table", {"TableName": name, **properties})["TableDescription"]["TableArn"]

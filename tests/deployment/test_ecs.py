@@ -6,7 +6,7 @@ import pytest
 from tests.deployment.clis import CLIS
 from tests.deployment.cloud import PASSWORD, running
 from tests.deployment.pages import ROOT, Change, blocks, run
-from tests.processes import eventually
+from tests.processes import eventually, finished
 
 from jibe_sqs.sandbox.aws.deployment import ACCESS_KEY
 from jibe_sqs.sandbox.service_configuration import LOGIN
@@ -32,7 +32,8 @@ def test_the_pages_deploy_a_service_that_works_and_reads_its_configuration_again
             if "aws logs filter-log-events" in block:
                 (task,) = cloud.ecs.tasks.values()
                 tasks.append(task)
-                cloud.client("s3", REGION).put_object(Bucket=BUCKET, Key=OBJECT[1], Body=b"hello")
+                written = ["put-object", "--bucket", BUCKET, "--key", OBJECT[1]]
+                finished([str(cloud.checkout / "bin" / "aws"), "s3api", *written], env=cloud.environment)
                 assert OBJECT not in cloud.index()
                 assert cloud.deliver()
                 eventually(lambda: OBJECT in cloud.index(), lambda: task.process.everything)
@@ -52,6 +53,7 @@ def test_the_pages_deploy_a_service_that_works_and_reads_its_configuration_again
             each for each in blocks(BEFORE, [elsewhere]) if not any(word in each for word in ("docker", "eventbridge"))
         ]
         values = [
+            elsewhere,
             Change("https://files.example.com", cloud.access_anywhere, "the test's Access Anywhere"),
             Change("subnet-11111111,subnet-22222222", subnets, "those of the emulator's network"),
             Change("sg-11111111", group, "the same"),
