@@ -1,8 +1,8 @@
 """Builds the image with buildah, and runs it against the sandbox. `make image-check` does this: as root on Linux.
 
 No registry and no container engine is needed. The base is a Debian with its Python, which debootstrap makes once (minutes);
-`--base` names another image. Each container is a namespace of processes and mounts with the image as its read-only root, the
-image's user, entrypoint and environment, and the network of this machine.
+`--base` names another image. crun runs the containers: with the image as their read-only root, the image's user, entrypoint and
+environment, without capabilities and new privileges, and with the network of this machine.
 """
 
 import argparse
@@ -17,10 +17,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, redirect_stdout
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
-from tests.processes import PATIENCE, Finished, children, finished, started
+from tests.processes import PATIENCE, Finished, Started, children, eventually, finished, is_alive, started
 
 ROOT: Final = Path(__file__).parents[2]
 STORE: Final = ROOT / ".venv" / "image"
@@ -31,17 +32,17 @@ DATA: Final = "/var/lib/jibe"
 PACKAGES: Final = "ca-certificates,python3,python3-pip,python3-venv"
 UID: Final = 10001
 
-CONTAINER: Final = """
-set -e
-root=$1 data=$2; shift 2
-mount --bind "$root" "$root"
-mount -o remount,bind,ro "$root"
-mount -t proc proc "$root/proc"
-mount --rbind /dev "$root/dev"
-mount --bind "$data" "$root/var/lib/jibe"
-exec chroot --userspec=10001:10001 "$root" "$@"
+CRUN: Final = """
+umount --recursive /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup
+exec crun --cgroup-manager=disabled run --bundle "$1" "$2"
 """
-"""Becomes the first process of a container, by exec only."""
+"""Starts a container. crun refuses machines with both versions of cgroups, so it sees the second version only."""
+MOUNTS: Final = [
+    {"destination": "/proc", "type": "proc", "source": "proc"},
+    {"destination": "/dev", "type": "tmpfs", "source": "tmpfs", "options": ["nosuid", "mode=755", "size=64k"]},
+]
+NUMBER: Final = count(1)
 
 
 def main() -> None:
@@ -49,7 +50,7 @@ def main() -> None:
     parser.add_argument("--base", help="the image to build on. By default a Debian that debootstrap makes")
     parser.add_argument("--extras", default="", help="extras of the image, separated by spaces")
     options = parser.parse_args()
-    if missing := [each for each in ("buildah", "unshare", "chroot") if shutil.which(each) is None]:
+    if missing := [each for each in ("buildah", "crun", "unshare") if shutil.which(each) is None]:
         sys.exit(f"not tried, because these programs are missing: {', '.join(missing)}")
     if os.getuid() != 0:
         sys.exit("not tried: mounts and users of containers need root")
@@ -132,16 +133,33 @@ class Image:
         """The command that runs `arguments` as the first process of a container."""
         if self.config["User"] != f"{UID}:{UID}":
             sys.exit(f"the image runs as {self.config['User']}")
-        environment = [*self.config["Env"], *(f"{name}={value}" for name, value in variables.items())]
-        inside = ["env", "--ignore-environment", f"--chdir={self.config['WorkingDir']}", *environment, *arguments]
-        namespace = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", CONTAINER, "sh"]
-        return [*namespace, str(self.root), str(self.data), *inside]
+        number = next(NUMBER)
+        bundle = STORE / f"bundle-{number}"
+        bundle.mkdir(exist_ok=True)
+        data = {"destination": DATA, "type": "bind", "source": str(self.data), "options": ["bind", "rw"]}
+        container = {
+            "ociVersion": "1.0.2",
+            "process": {
+                "user": {"uid": UID, "gid": UID},
+                "args": list(arguments),
+                "env": [*self.config["Env"], *(f"{name}={value}" for name, value in variables.items())],
+                "cwd": self.config["WorkingDir"],
+                "capabilities": {},
+                "noNewPrivileges": True,
+            },
+            "root": {"path": str(self.root), "readonly": True},
+            "mounts": [*MOUNTS, data],
+            "linux": {"namespaces": [{"type": name} for name in ("pid", "mount", "ipc", "uts")]},
+        }
+        (bundle / "config.json").write_text(json.dumps(container), encoding="utf-8")
+        return ["unshare", "--mount", "sh", "-c", CRUN, "sh", str(bundle), f"jibe-{os.getpid()}-{number}"]
 
     def jibe(self, *arguments: str) -> list[str]:
         return [*self.config["Entrypoint"], *(arguments or self.config["Cmd"])]
 
     def finished(self, arguments: Sequence[str], **variables: str) -> Finished:
-        return finished(self.command(arguments, variables))
+        done = finished(self.command(arguments, variables))
+        return Finished(arguments, done.returncode, done.stdout, done.stderr)
 
 
 def run_all(image: Image) -> None:
@@ -166,22 +184,45 @@ def run_service(image: Image, sandbox: Mapping[str, Any]) -> None:
         "JIBE_LEDGER__PATH": f"{DATA}/ledger.sqlite",
         "JIBE_LOG__FORMAT": "json",
         "JIBE_HTTP__PORT": port,
+        "JIBE_WORKERS": "2",
     }
     shown = image.finished(image.jibe("config", "show"), **variables)
     expect(shown, f"{DATA}/ledger.sqlite")
     health = image.config["Healthcheck"]["Test"][1:]
     if image.finished(health, JIBE_HTTP__PORT=port).returncode != 1:
         sys.exit("the health check finds a service that is not there")
+    files = set(image.root.rglob("*"))
     with started(image.command(image.jibe(), variables), STORE, env=os.environ) as service:
-        service.wait_for("started")
+        for worker in (0, 1):
+            service.wait_for("started", worker=worker)
         expect(image.finished(health, JIBE_HTTP__PORT=port), "")
         # The first process of the container: the image's entrypoint has become the program.
-        (first,) = children(service.process.pid)
+        (first,) = [each for each in children(service.process.pid) if number_inside(each) == 1]
+        kill_a_worker(service, first)
         os.kill(first, signal.SIGTERM)
         code = service.ended(within=PATIENCE)
+    if written := set(image.root.rglob("*")) ^ files:
+        sys.exit(f"the service changed files of the image: {sorted(written)[:5]}")
     if code:
         sys.exit(f"the service ended with {code} after SIGTERM:\n{service.everything}")
-    say("ran against the sandbox, healthy; ended with 0 after SIGTERM")
+    say("ran against the sandbox, healthy; replaced a killed worker, left no zombie; ended with 0 after SIGTERM")
+
+
+def kill_a_worker(service: Started, first: int) -> None:
+    """Kill it. The first process starts another one, and leaves no zombie."""
+    (began,) = service.events("worker_began", worker=1)
+    (worker,) = [each for each in children(first) if number_inside(each) == began["pid"]]
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: len(service.events("started", worker=1)) == 2, "the worker again")
+    if dead := [each for each in children(first) if not is_alive(each)]:
+        sys.exit(f"zombies: {dead}")
+
+
+def number_inside(process: int) -> int | None:
+    """The number of a process in its container. None: it is not in one."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    numbers = next(line.split()[1:] for line in status.splitlines() if line.startswith("NSpid:"))
+    return int(numbers[-1]) if len(numbers) > 1 else None
 
 
 def inside(image: Image, value: str) -> str:
