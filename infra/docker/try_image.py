@@ -170,6 +170,9 @@ def run_all(image: Image) -> None:
     writes = "try: open('/opt/x', 'w')\nexcept OSError as error: print(error.strerror)"
     expect(image.finished(["python", "-c", writes]), "Read-only file system")
     expect(image.finished(["python", "-c", "import importlib.util as u; print(u.find_spec('pip'))"]), "None")
+    files = [path for path in image.root.rglob("*") if path.is_file() and not path.is_symlink()]
+    if privileged := [path for path in files if path.stat().st_mode & 0o6000]:
+        sys.exit(f"these run with the rights of their owner: {privileged}")
     with started([sys.executable, "-m", "jibe_sqs", "sandbox", "--json"], STORE) as sandbox:
         run_service(image, json.loads(sandbox.line()))
 
