@@ -290,10 +290,7 @@ def policies(found: Resources) -> dict[str, list[Statement]]:
     return {
         "service": policy(found.parameters()),
         IN_S3: [each for each in policy(found.parameters(ConfigArn=found.stored)) if each["Sid"] in IN_CONFIGURATION],
-        "check": [
-            *policy(found.parameters(AllowCheck="true")),
-            allow("Ledger", "dynamodb:Scan", on=found.table),
-        ],
+        "check": policy(found.parameters(AllowCheck="true")),
         "dead-letters": [
             allow("Queues", "sqs:GetQueueAttributes", "sqs:SendMessage", on=found.queue),
             allow(
@@ -340,7 +337,7 @@ def granted(found: Resources) -> dict[Granted, Statement]:
         for each in statements
         for action in ([each["Action"]] if isinstance(each["Action"], str) else each["Action"])
     }
-    return {name: each for name, each in every.items() if name[0] != "check" or name[1] in ("Check", "Ledger")}
+    return {name: each for name, each in every.items() if name[0] != "check" or name[1] in ("Check", "CheckLedger")}
 
 
 def unused(program: Program) -> set[Granted]:

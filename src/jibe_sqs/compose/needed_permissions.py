@@ -117,7 +117,9 @@ class _Permissions:
             self._add("", "AssumeRoles", ("sts:AssumeRole",), role)
             self.note(f"the role {role} needs a policy of its own: --role {role} prints it")
         if check:
-            for identity in self._grants:
+            for identity, grants in self._grants.items():
+                for table in [each.resource for each in grants if each.sid == "Remember"]:
+                    self._add(identity, "CheckLedger", ("dynamodb:Scan",), table)
                 self._add(identity, "Check", CHECK, _ANY)
         if any(self._grants.values()):
             self.note(_KEYS)
