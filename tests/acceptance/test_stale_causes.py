@@ -365,7 +365,7 @@ VISIBLE = {
         "metrics": [r'jibe_refresh_failures_total{error="CallFailed"} [1-9]'],
     },
     "log bucket": {
-        "page": [rf"Log bucket {LOGS} refuses files: 1 so far"],
+        "page": [rf"Log bucket {LOGS} refuses files: \d+ so far"],
         "metrics": ['jibe_log_buckets_unreadable{cause="refused"} 1'],
     },
     "subscription": {

@@ -371,6 +371,8 @@ def test_the_aws_cli_validates_the_sandboxs_digests(world, endpoint):
     code, said = validated()
     if code == 127:
         pytest.skip("the AWS CLI does not start")
+    if "Could not connect to the endpoint URL" in said:
+        pytest.skip("this AWS CLI knows no AWS_ENDPOINT_URL: it is older than 2.13")
     assert "3/3 digest files valid" in said, said
     assert code == 0
     world.change(world.file().key, lambda text: text + b" ")

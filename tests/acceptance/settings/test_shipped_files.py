@@ -4,11 +4,9 @@ import json
 import re
 from pathlib import Path
 
-import boto3
 import pytest
-import yaml
-from moto import mock_aws
 from tests.acceptance.settings.minimal import s3_logs
+from tests.acceptance.test_deployment_files import PARAMETERS, render
 
 from jibe_sqs.adapters.aws import Aws
 from jibe_sqs.compose import rules, stores
@@ -96,7 +94,7 @@ def test_the_example_of_other_notifications_reads_them(body, event):
 
 def kubernetes_file():
     folder = ROOT / "infra" / "kubernetes" / "base"
-    return yaml.safe_load((folder / "configmap.yaml").read_text())["data"]["jibe-config.json"]
+    return (folder / "jibe-config.json").read_text()
 
 
 def test_the_configuration_for_kubernetes_loads(write, examples_secrets):
@@ -105,43 +103,17 @@ def test_the_configuration_for_kubernetes_loads(write, examples_secrets):
     assert settings.logs
 
 
-def test_the_environment_of_the_task_on_ecs_loads(monkeypatch, examples_secrets):
-    """The environment as CloudFormation renders it. Secrets are passed by reference."""
-    keys = {"region_name": "us-east-1", "aws_access_key_id": "example", "aws_secret_access_key": "example"}
-    parameters = {
-        "Image": "registry.example.com/jibe-sqs:0.1.0",
-        "Subnets": "subnet-1",
-        "SecurityGroups": "sg-1",
-        "QueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe",
-        "DeadLetterQueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe-dead",
-        "LogBucketArn": "arn:aws:s3:::example-trail",
-        "AccessAnywhereEndpoint": "https://files.example.com",
-        "ConfigSecretArn": "arn:aws:secretsmanager:us-east-1:111122223333:secret:jibe-AbCdEf",
-        "Buckets": '{"example-media": "/Amazon S3/example-media"}',
-        "OwnWritePrincipals": "arn:aws:iam::111122223333:user/access-anywhere,arn:aws:iam::111122223333:role/aa-*",
-    }
-    with mock_aws():
-        boto3.client("cloudformation", **keys).create_stack(
-            StackName="jibe",
-            TemplateBody=(ROOT / "infra" / "cloudformation" / "service.yaml").read_text(),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-            Capabilities=["CAPABILITY_IAM"],
-        )
-        ecs = boto3.client("ecs", **keys)
-        (arn,) = ecs.list_task_definitions()["taskDefinitionArns"]
-        (container,) = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]["containerDefinitions"]
-    # moto makes null what CloudFormation drops.
-    for entry in filter(None, container["environment"]):
-        monkeypatch.setenv(entry["name"], entry["value"])
-    settings = load(Settings)
-    assert [queue.url for queue in settings.queues] == ["https://sqs.eu-west-1.amazonaws.com/111122223333/jibe"]
-    assert [log.bucket for log in settings.logs] == ["example-trail"]
-    assert list(settings.buckets) == ["example-media"]
-    assert len(settings.own_writes.principals) == 2
-    assert {entry["name"] for entry in container["secrets"]} == {
-        "JIBE_ACCESS_ANYWHERE__LOGIN",
-        "JIBE_ACCESS_ANYWHERE__PASSWORD",
-    }
+@pytest.mark.filterwarnings("ignore:Tried to parse AWS..(CloudWatch|ApplicationAutoScaling):UserWarning")
+def test_the_environment_of_the_task_on_ecs_loads(monkeypatch, examples_secrets, write):
+    """The environment as CloudFormation renders it, with a document as docs/how-to/ecs.md has it."""
+    container = render(PARAMETERS)
+    for entry in container["environment"]:
+        if entry["name"] != "JIBE_CONFIG":
+            monkeypatch.setenv(entry["name"], entry["value"])
+    settings = load(Settings, config=write(kubernetes_file()))
+    assert settings.http.host == "127.0.0.1"
+    assert settings.drain_timeout == 85
+    assert "secrets" not in container or not container["secrets"]
 
 
 def test_the_example_of_several_replicas_shares_a_ledger():
