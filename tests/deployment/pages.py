@@ -14,6 +14,8 @@ from pathlib import Path
 from tests.processes import PATIENCE
 
 ROOT = Path(__file__).parents[2]
+WHOLE_PAGE = 900
+"""Seconds after which the commands of a page are stopped."""
 FENCE = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 
@@ -62,7 +64,7 @@ def run(
         )
     os.close(reader)
     os.close(told)
-    late = threading.Timer(PATIENCE, bash.kill)
+    late = threading.Timer(WHOLE_PAGE, bash.kill)
     late.start()
     try:
         with os.fdopen(said, encoding="utf-8") as done:
