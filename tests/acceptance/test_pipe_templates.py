@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from infra.quickstart import Reader as Template
 
 from jibe_sqs.sandbox.aws.deployment import client
 from jibe_sqs.sandbox.processes import server
@@ -18,23 +19,6 @@ PIPES = ("central", "region", "trail", "eventbridge-central", "eventbridge-regio
 READS = ("Get", "List", "Describe", "BatchGet", "Receive")
 SOURCES = ("aws:SourceArn", "aws:SourceAccount", "events:source")
 NO_VALUE = {"Ref": "AWS::NoValue"}
-
-
-class Template(yaml.SafeLoader):
-    """CloudFormation's YAML: `!Ref a` reads as `{"Ref": "a"}`."""
-
-
-def _function(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        value: Any = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)
-    return {name if name in {"Ref", "Condition"} else f"Fn::{name}": value}
-
-
-Template.add_multi_constructor("!", _function)
 
 
 def template(name: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import yaml
+from infra import quickstart
 
 NO_VALUE = object()
 LISTS = ("CommaDelimitedList", "List<")
@@ -14,21 +15,10 @@ class Refused(Exception):
     """CloudFormation's answer to a wrong template or wrong parameters."""
 
 
-class Reader(yaml.SafeLoader):
+class Reader(quickstart.Reader):
     """CloudFormation's YAML: `!Ref a` reads as `{"Ref": "a"}`, `!Sub a` as `{"Fn::Sub": "a"}`."""
 
 
-def _function(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        value: Any = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)
-    return {name if name in {"Ref", "Condition"} else f"Fn::{name}": value}
-
-
-Reader.add_multi_constructor("!", _function)
 # A date is a text in CloudFormation.
 Reader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
 
