@@ -167,16 +167,16 @@ def test_prometheus_answers_each_query_of_the_dashboard_and_the_alerts(sandbox, 
         eventually(lambda: server.value("jibe_messages_done_total >= 3"), "their scrape")
         eventually(lambda: server.value("jibe_compare_round_timestamp_seconds"), "a whole comparison")
         eventually(lambda: server.value("jibe_queue_messages"), "the depth of the queue")
-        # Rates need two scrapes of each series.
-        last = "sum(count_over_time(jibe_compare_round_timestamp_seconds[5m])) > 2"
-        eventually(lambda: server.value(last), "more scrapes")
 
-        empty = []
-        for title, target in (each.values for each in PANELS):
-            expression = target["expr"].replace("$job", ".*").replace("$instance", ".*")
-            if not server.value(expression) and not names(expression) & NOT_HERE:
-                empty.append((title, expression))
-        assert empty == []
+        def without_data():
+            expressions = [
+                (title, target["expr"].replace("$job", ".*").replace("$instance", ".*"))
+                for title, target in (each.values for each in PANELS)
+            ]
+            return [each for each in expressions if not server.value(each[1]) and not names(each[1]) & NOT_HERE]
+
+        # Rates need two scrapes of each series.
+        eventually(lambda: not without_data(), lambda: f"data for each panel: {without_data()}")
         for alert in ALERTS:
             server.value(alert["expr"])
             for name in names(alert["expr"]) - NOT_HERE:

@@ -28,6 +28,11 @@ AWAY = "eu-west-1"
 NUMBER = count(1)
 ACCOUNT = "123456789012"
 BIG = os.urandom(8 * 1024 * 1024)
+TABLE = {
+    "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}],
+    "AttributeDefinitions": [{"AttributeName": "pk", "AttributeType": "S"}],
+    "BillingMode": "PAY_PER_REQUEST",
+}
 
 
 @pytest.fixture
@@ -103,7 +108,8 @@ def test_boto3_reaches_every_service_under_its_real_host_name(aws, bucket, hosts
     assert queue.startswith(f"https://sqs.{AWAY}.amazonaws.com/{ACCOUNT}/queue-")
     assert services["sns"].create_topic(Name="topic")["TopicArn"] == f"arn:aws:sns:{AWAY}:{ACCOUNT}:topic"
     assert services["sts"].get_caller_identity()["Account"] == ACCOUNT
-    assert services["dynamodb"].list_tables()["TableNames"] == []
+    table = f"table-{next(NUMBER)}"
+    assert services["dynamodb"].create_table(TableName=table, **TABLE)["TableDescription"]["TableName"] == table
     regional = {f"{service}.{AWAY}.amazonaws.com": 1 for service in ("sqs", "sns", "sts", "dynamodb")}
     assert hosts() == {f"{name}.s3.{AWAY}.amazonaws.com": 1, **regional}
 
@@ -124,7 +130,8 @@ async def test_aiobotocore_reaches_every_service_under_its_real_host_name(aws, b
         await sqs.send_message(QueueUrl=url, MessageBody="hello")
         (message,) = (await sqs.receive_message(QueueUrl=url))["Messages"]
         assert message["Body"] == "hello"
-        assert (await dynamodb.list_tables())["TableNames"] == []
+        table = f"table-{next(NUMBER)}"
+        assert (await dynamodb.create_table(TableName=table, **TABLE))["TableDescription"]["TableName"] == table
         assert (await sts.get_caller_identity())["Account"] == ACCOUNT
     regional = {f"{service}.{AWAY}.amazonaws.com": n for service, n in (("sqs", 3), ("dynamodb", 1), ("sts", 1))}
     assert hosts() == {f"{name}.s3.{AWAY}.amazonaws.com": 2, **regional}
