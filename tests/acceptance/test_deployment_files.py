@@ -1,6 +1,5 @@
-"""The deployment files give the service what it needs, and no more. The files are the real ones; moto renders the template."""
+"""The deployment files give the service what it needs, and no more. The files are the real ones, rendered."""
 
-import ast
 import re
 import sys
 import threading
@@ -12,6 +11,7 @@ import boto3
 import pytest
 import yaml
 from moto import mock_aws
+from tests.deployment.templates import Reader, properties, read
 from tests.processes import finished
 
 from jibe_sqs.adapters import otlp
@@ -42,6 +42,7 @@ TOPIC = "arn:aws:sns:eu-west-1:111122223333:on-call"
 CHANNEL = "arn:aws:cloudtrail:eu-west-1:111122223333:channel/example"
 ROLE = "arn:aws:iam::444455556666:role/logs"
 WEBHOOK = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:webhook-AbCdEf"
+EXPRESS = "arn:aws:s3express:eu-west-1:111122223333:bucket/example--euw1-az1--x-s3"
 TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/jibe-ledger"
 
 PARAMETERS = {
@@ -58,25 +59,8 @@ PARAMETERS = {
 }
 
 
-class Template(yaml.SafeLoader):
-    """CloudFormation's YAML: `!Ref a` reads as `{"Ref": "a"}`, `!Sub a` as `{"Fn::Sub": "a"}`."""
-
-
-def _function(loader: yaml.SafeLoader, name: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        value: Any = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        value = loader.construct_mapping(node, deep=True)
-    return {name if name in {"Ref", "Condition"} else f"Fn::{name}": value}
-
-
-Template.add_multi_constructor("!", _function)
-
-
 def template(path: Path) -> dict[str, Any]:
-    return yaml.load(path.read_text(), Template)
+    return read(path.read_text(encoding="utf-8"))
 
 
 def resource(name: str) -> dict[str, Any]:
@@ -110,38 +94,14 @@ def rendered() -> dict[str, Any]:
 
 
 def render(parameters: dict[str, str]) -> dict[str, Any]:
-    keys = {"region_name": "us-east-1", "aws_access_key_id": "example", "aws_secret_access_key": "example"}
-    with mock_aws():
-        boto3.client("cloudformation", **keys).create_stack(
-            StackName="jibe",
-            TemplateBody=SERVICE.read_text(),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-            Capabilities=["CAPABILITY_IAM"],
-        )
-        ecs = boto3.client("ecs", **keys)
-        (arn,) = ecs.list_task_definitions()["taskDefinitionArns"]
-        (container,) = ecs.describe_task_definition(taskDefinition=arn)["taskDefinition"]["containerDefinitions"]
-    # CloudFormation drops what is `AWS::NoValue`; moto makes it null.
-    return container | {"environment": [each for each in container["environment"] if each]}
+    (container,) = properties(SERVICE, "TaskDefinition", parameters)["ContainerDefinitions"]
+    return container
 
 
 def policy(parameters: dict[str, str]) -> list[dict[str, Any]]:
     """The statements of the task role that `service.yaml` renders to."""
-    keys = {"region_name": "us-east-1", "aws_access_key_id": "example", "aws_secret_access_key": "example"}
-    with mock_aws():
-        stacks = boto3.client("cloudformation", **keys)
-        stacks.create_stack(
-            StackName="jibe",
-            TemplateBody=SERVICE.read_text(),
-            Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-            Capabilities=["CAPABILITY_IAM"],
-        )
-        role = stacks.describe_stack_resource(StackName="jibe", LogicalResourceId="TaskRole")
-        name = role["StackResourceDetail"]["PhysicalResourceId"]
-        found = boto3.client("iam", **keys).get_role_policy(RoleName=name, PolicyName="jibe-sqs")["PolicyDocument"]
-        # AWS returns the document of a role's policy as JSON. moto returns Python's text of it.
-        found = ast.literal_eval(found) if isinstance(found, str) else found
-    return [{name: value for name, value in each.items() if value} for each in found["Statement"] if each]
+    (found,) = properties(SERVICE, "TaskRole", parameters)["Policies"]
+    return found["PolicyDocument"]["Statement"]
 
 
 def resources(statement: dict[str, Any]) -> set[str]:
@@ -149,9 +109,13 @@ def resources(statement: dict[str, Any]) -> set[str]:
     return {found} if isinstance(found, str) else set(found)
 
 
+def variables(container: dict[str, Any]) -> dict[str, str]:
+    return {entry["Name"]: entry["Value"] for entry in container["Environment"]}
+
+
 @pytest.fixture
 def environment(rendered) -> dict[str, str]:
-    return {entry["name"]: entry["value"] for entry in rendered["environment"]}
+    return variables(rendered)
 
 
 # All of them
@@ -163,9 +127,7 @@ PLAIN = sorted(path for path in INFRA.rglob("*.yaml") if "templates" not in path
 
 @pytest.mark.parametrize("path", PLAIN, ids=lambda path: path.name)
 def test_every_yaml_file_parses_to_something(path):
-    assert all(
-        isinstance(document, (dict, list)) and document for document in yaml.load_all(path.read_text(), Template)
-    )
+    assert all(isinstance(document, (dict, list)) and document for document in yaml.load_all(path.read_text(), Reader))
 
 
 @pytest.mark.parametrize("path", [SERVICE, *sorted(BASE.glob("*.yaml")), DOCKERFILE], ids=lambda path: path.name)
@@ -184,7 +146,8 @@ def test_no_file_carries_a_secret(path):
 def test_the_task_may_do_exactly_what_the_service_calls():
     every = dict.fromkeys(("MoreQueueArns", "MoreDeadLetterQueueArns"), "arn:aws:sqs:eu-west-1:111122223333:more")
     every |= {"LedgerTableArn": TABLE, "AlertTopicArn": TOPIC, "AuditChannelArn": CHANNEL, "RoleArns": ROLE}
-    every |= {"MoreSecretArns": WEBHOOK, "AllowCheck": "true"}
+    every |= {"MoreSecretArns": WEBHOOK, "ExpressBucketArns": EXPRESS}
+    every |= dict.fromkeys(("AllowCheck", "VerifyLogs", "FindLogBuckets"), "true")
     queue, dead, more = PARAMETERS["QueueArn"], PARAMETERS["DeadLetterQueueArn"], every["MoreQueueArns"]
     logs, data = PARAMETERS["LogBucketArns"].split(","), PARAMETERS["DataBucketArns"].split(",")
     assert {s["Sid"]: (actions(s), resources(s)) for s in policy({**PARAMETERS, **every})} == {
@@ -195,10 +158,13 @@ def test_the_task_may_do_exactly_what_the_service_calls():
             {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"},
             {queue, more},
         ),
-        "DeadLetter": ({"sqs:SendMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"}, {dead, more}),
+        "DeadLetter": ({"sqs:SendMessage", "sqs:GetQueueUrl"}, {dead, more}),
         "ReadLogs": ({"s3:GetObject", "s3:GetObjectVersion"}, {f"{bucket}/*" for bucket in logs}),
         "ListLogs": ({"s3:ListBucket"}, set(logs)),
+        "Verify": ({"cloudtrail:ListPublicKeys"}, {"*"}),
+        "FindBuckets": ({"s3:ListAllMyBuckets"}, {"*"}),
         "Compare": ({"s3:ListBucket"}, set(data)),
+        "CompareExpress": ({"s3express:CreateSession"}, {EXPRESS}),
         "Remember": (
             {"dynamodb:" + call for call in ("GetItem", "BatchGetItem", "PutItem", "UpdateItem", "BatchWriteItem")},
             {TABLE},
@@ -230,19 +196,22 @@ def test_keys_are_used_only_through_the_services_that_encrypt():
 def checked_actions() -> set[str]:
     """What `jibe-sqs check` asks for, and the service does not. Every caller may ask who he is."""
     asked = set(re.findall(r'"([a-z0-9]+:[A-Z]\w+)"', (SOURCE / "adapters" / "aws_inspection.py").read_text()))
-    return asked - {"sqs:GetQueueAttributes", "sqs:GetQueueUrl", "s3:ListBucket", "sts:GetCallerIdentity"}
+    return asked - {"sqs:GetQueueUrl", "s3:ListBucket", "sts:GetCallerIdentity"}
+
+
+ON_ALL = ("LogInToEcr", "Check", "Verify", "FindBuckets")
 
 
 @pytest.mark.parametrize("role", ["TaskRole", "ExecutionRole"])
 def test_no_role_has_a_managed_policy_or_a_wildcard(role):
-    """`ecr:GetAuthorizationToken` knows no resources. `check` finds out itself which topics and trails there are; it reads."""
+    """These may, because their actions know no resources, or because `check` finds out which topics and trails there are."""
     assert "ManagedPolicyArns" not in resource(role)
     for statement in statements(role):
         assert not any("*" in action for action in actions(statement))
         is_reading = all(
             action.partition(":")[2].startswith(("Get", "List", "Describe")) for action in actions(statement)
         )
-        assert statement["Resource"] != "*" or (is_reading and statement["Sid"] in ("LogInToEcr", "Check"))
+        assert statement["Resource"] != "*" or (is_reading and statement["Sid"] in ON_ALL)
 
 
 def test_credentials_reach_the_task_as_references_that_the_service_reads(environment):
@@ -253,20 +222,20 @@ def test_credentials_reach_the_task_as_references_that_the_service_reads(environ
 
 
 def test_fargate_waits_longer_than_the_longest_stop(rendered, environment):
-    assert rendered["stopTimeout"] == 120
-    assert rendered["stopTimeout"] > int(environment["JIBE_DRAIN_TIMEOUT"]) + AFTER_THE_DRAIN
+    assert rendered["StopTimeout"] == 120
+    assert rendered["StopTimeout"] > int(environment["JIBE_DRAIN_TIMEOUT"]) + AFTER_THE_DRAIN
 
 
 @pytest.mark.parametrize("arn", [PARAMETERS["ConfigArn"], "arn:aws:s3:::configurations/jibe.json"])
 def test_the_task_reads_its_settings_from_the_document(arn):
-    found = {entry["name"]: entry["value"] for entry in render({**PARAMETERS, "ConfigArn": arn})["environment"]}
+    found = variables(render({**PARAMETERS, "ConfigArn": arn}))
     assert found["JIBE_CONFIG"] == arn
     assert address_of(arn)
 
 
 def test_the_task_writes_to_the_ledger_folder_only(rendered, environment):
-    assert rendered["readonlyRootFilesystem"] is True
-    assert [mount["containerPath"] for mount in rendered["mountPoints"] if not mount["readOnly"]] == [LEDGER_FOLDER]
+    assert rendered["ReadonlyRootFilesystem"] is True
+    assert [mount["ContainerPath"] for mount in rendered["MountPoints"] if not mount["ReadOnly"]] == [LEDGER_FOLDER]
     assert Path(environment["JIBE_LEDGER__PATH"]).parent == Path(LEDGER_FOLDER)
 
 
@@ -277,7 +246,7 @@ def test_without_a_table_the_task_keeps_its_ledger_in_the_file(environment):
 
 def test_with_a_table_the_tasks_share_their_ledger():
     container = render({**PARAMETERS, "LedgerTableArn": TABLE})
-    environment = {entry["name"]: entry["value"] for entry in container["environment"]}
+    environment = variables(container)
     assert (environment["JIBE_LEDGER__KIND"], environment["JIBE_LEDGER__TABLE"]) == ("dynamodb", TABLE)
 
 
@@ -300,7 +269,7 @@ def test_the_audits_channel_takes_events_from_the_services_role_only():
 def test_the_topic_for_alerts_reaches_the_task():
     topic = "arn:aws:sns:eu-west-1:111122223333:on-call"
     container = render({**PARAMETERS, "AlertTopicArn": topic})
-    environment = {entry["name"]: entry["value"] for entry in container["environment"]}
+    environment = variables(container)
     assert environment["JIBE_ALERTS__TOPIC"] == topic
 
 
@@ -322,7 +291,7 @@ def test_the_ledgers_table_is_one_that_the_service_can_use():
 
 
 def test_the_task_has_an_init_process_and_no_public_address(rendered):
-    assert rendered["linuxParameters"]["initProcessEnabled"] is True
+    assert rendered["LinuxParameters"]["InitProcessEnabled"] is True
     assert template(SERVICE)["Parameters"]["AssignPublicIp"]["Default"] == "DISABLED"
 
 

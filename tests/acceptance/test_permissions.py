@@ -4,7 +4,6 @@ The program runs against the sandbox's AWS, which records the calls and what the
 own. `pytest -s` prints the table.
 """
 
-import ast
 import gzip
 import json
 import os
@@ -12,23 +11,24 @@ import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import count
 from pathlib import Path
 from random import Random
 from typing import Any
 
-import boto3
 import pytest
-from moto import mock_aws
 from tests.acceptance.conftest import COMMAND, MEDIA, REGION
 from tests.acceptance.test_deployment_files import SERVICE
 from tests.aws_permissions import not_allowed, recorded
+from tests.deployment.templates import properties
 from tests.processes import Finished, eventually, finished, started
 
 from jibe_sqs.sandbox.aws import records
 from jibe_sqs.sandbox.aws.aws_calls import AwsCall
 from jibe_sqs.sandbox.aws.deployment import ACCOUNT, client
+from jibe_sqs.sandbox.aws.digests import SigningKey, publish_key, write_digest
 from jibe_sqs.sandbox.aws.policies import applies
 from jibe_sqs.sandbox.aws.records import Call
 
@@ -38,6 +38,7 @@ LOGS, OTHER_LOGS, CONFIGS = f"{NAME}-logs", f"{NAME}-other-logs", f"{NAME}-confi
 CHANNEL = f"arn:aws:cloudtrail:{REGION}:{ACCOUNT}:channel/EXAMPLE8-0558-4f7e-a06a-43969EXAMPLE"
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/{NAME}-other"
 NUMBER = count(1)
+SINCE = f"{datetime.now(UTC) - timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}"
 
 pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
 
@@ -153,6 +154,9 @@ class Program:
         }
         self.config = folder / "jibe.json"
         self.config.write_text(json.dumps(self.settings))
+        self.any_bucket = folder / "any-bucket.json"
+        logs = [{"bucket": "*", "verify": "digest", "format": "cloudtrail"}]
+        self.any_bucket.write_text(json.dumps(self.settings | {"logs": logs, "ledger": {"kind": "memory"}}))
         # The service's account is in secrets. Operators have it in a file.
         of_account = {"login": f"{resources.account}#login", "password": resources.password}
         document = json.dumps(self.settings | {"access_anywhere": self.base["access_anywhere"] | of_account})
@@ -180,7 +184,7 @@ class Program:
         return {**os.environ, **self.sandbox["environment"], "AWS_ACCESS_KEY_ID": key}
 
     def run(self, who: str, arguments: tuple[str, ...]) -> Finished:
-        config = f"s3://{CONFIGS}/jibe.json" if who == IN_S3 else str(self.config)
+        config = {IN_S3: f"s3://{CONFIGS}/jibe.json", ANY_BUCKET: str(self.any_bucket)}.get(who, str(self.config))
         command = [*COMMAND, *arguments, "--config", config]
         return finished(command, cwd=self.folder, env=self.environment(who))
 
@@ -194,13 +198,51 @@ class Program:
         call = Call(who, time.time(), REGION, ACCOUNT, Random(number))
         found = {"Records": [records.put_object(call, MEDIA, f"{NAME}/{number}/a.txt", 10)]}
         self.owner("s3").put_object(Bucket=MEDIA, Key=f"{NAME}/{number}/a.txt", Body=b"a")
-        day = time.strftime("%Y/%m/%d", time.gmtime())
-        key = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/{day}/{NAME}-{number}.json.gz"
+        now = datetime.now(UTC)
+        name = f"{ACCOUNT}_CloudTrail_{REGION}_{now:%Y%m%dT%H%MZ}_{NAME}-{number}.json.gz"
+        key = f"AWSLogs/{ACCOUNT}/CloudTrail/{REGION}/{now:%Y/%m/%d}/{name}"
         encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.resources.key}
         stored = self.owner("s3").put_object(
             Bucket=bucket, Key=key, Body=gzip.compress(json.dumps(found).encode()), **encrypted
         )
         return key, stored.get("VersionId", "")
+
+    def let_check_look_everywhere(self) -> None:
+        """A message waits, a topic announces, and objects expire: each makes `check` ask further questions."""
+        sqs, sns, s3 = (self.owner(service) for service in ("sqs", "sns", "s3"))
+        topic = sns.create_topic(Name=f"{NAME}-logs")["TopicArn"]
+        admits = allow("Topic", "sqs:SendMessage", on=self.resources.queue) | {
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }
+        document = json.dumps({"Version": "2012-10-17", "Statement": [admits]})
+        sqs.set_queue_attributes(QueueUrl=self.resources.queue_url, Attributes={"Policy": document})
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=self.resources.queue)
+        self.send("waits")
+        expiry = {"ID": NAME, "Status": "Enabled", "Filter": {"Prefix": f"{NAME}/old/"}, "Expiration": {"Days": 1}}
+        s3.put_bucket_lifecycle_configuration(Bucket=MEDIA, LifecycleConfiguration={"Rules": [expiry]})
+
+    def write_digest(self, key: str) -> None:
+        """Write CloudTrail's digest of this log file, encrypted."""
+        now = datetime.now(UTC).replace(microsecond=0)
+        signing = SigningKey(now - timedelta(days=1), now + timedelta(days=1))
+        publish_key(self.owner("s3"), REGION, signing)
+        log = gzip.decompress(self.owner("s3").get_object(Bucket=LOGS, Key=key)["Body"].read())
+        digest = write_digest(
+            signing,
+            bucket=LOGS,
+            account=ACCOUNT,
+            region=REGION,
+            trail=NAME,
+            home=REGION,
+            start=now - timedelta(hours=1),
+            end=now,
+            logs=[(LOGS, key, log)],
+        )
+        encrypted = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.resources.key}
+        self.owner("s3").put_object(
+            Bucket=LOGS, Key=digest.key, Body=digest.body, Metadata=digest.metadata, **encrypted
+        )
 
     def send(self, body: Any) -> None:
         text = body if isinstance(body, str) else json.dumps(body)
@@ -241,9 +283,12 @@ def program(sandbox, owner, resources, tmp_path_factory) -> Program:
                 within=60,
             )
         assert service.stop() == 0
+    found.let_check_look_everywhere()
+    found.write_digest(read)
     with ThreadPoolExecutor(4) as pool:
         for done in pool.map(lambda command: found.run(*command), COMMANDS):
             assert done.returncode in (0, 1, 3), (done.args, done.stderr)
+    owner("s3").delete_bucket_lifecycle(Bucket=MEDIA)
     # Alone: dead letters that another command looks at are hidden.
     for arguments in (("dead-letters", "list"), ("dead-letters", "redrive", "--all")):
         done = found.run("dead-letters", arguments)
@@ -252,14 +297,16 @@ def program(sandbox, owner, resources, tmp_path_factory) -> Program:
 
 
 IN_S3 = "service, configured in S3"
+ANY_BUCKET = "service, with log files in any bucket that are verified"
 WAITED_FOR = ("s3:ListBucket", "sns:Publish", "sts:AssumeRole")
 COMMANDS = [
     (IN_S3, ("explain", "--body", "{}")),
     ("service", ("compare", f"{MEDIA}/{NAME}")),
     ("service", ("backfill", "--since", "1h", "--json")),
+    (ANY_BUCKET, ("backfill", "--since", "1h", "--json")),
     ("service", ("history", f"s3://{MEDIA}/{NAME}", "--since", "1h")),
     ("why", ("why", f"s3://{MEDIA}/{NAME}/1/a.txt")),
-    ("verify", ("verify", "--bucket", LOGS, "--account", ACCOUNT, "--region", REGION, "--from", "2026-11-01")),
+    ("verify", ("verify", "--bucket", LOGS, "--account", ACCOUNT, "--region", REGION, "--from", SINCE)),
     ("check", ("check",)),
     ("principals", ("principals",)),
 ]
@@ -267,19 +314,9 @@ COMMANDS = [
 
 def policy(parameters: dict[str, str]) -> list[Statement]:
     """The statements of the task role that `service.yaml` renders to."""
-    keys = {"region_name": REGION, "aws_access_key_id": "example", "aws_secret_access_key": "example"}
-    with mock_aws():
-        stacks = boto3.client("cloudformation", **keys)
-        given = [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()]
-        stacks.create_stack(
-            StackName="jibe", TemplateBody=SERVICE.read_text(), Parameters=given, Capabilities=["CAPABILITY_IAM"]
-        )
-        role = stacks.describe_stack_resource(StackName="jibe", LogicalResourceId="TaskRole")
-        name = role["StackResourceDetail"]["PhysicalResourceId"]
-        found = boto3.client("iam", **keys).get_role_policy(RoleName=name, PolicyName="jibe-sqs")["PolicyDocument"]
-    if isinstance(found, str):  # moto's text of a policy with `AWS::NoValue` is Python, not JSON
-        found = ast.literal_eval(found)
-    return [{name: value for name, value in each.items() if value} for each in found["Statement"] if each]
+    (found,) = properties(SERVICE, "TaskRole", parameters)["Policies"]
+    statements: list[Statement] = found["PolicyDocument"]["Statement"]
+    return statements
 
 
 @cache
@@ -290,6 +327,7 @@ def policies(found: Resources) -> dict[str, list[Statement]]:
     return {
         "service": policy(found.parameters()),
         IN_S3: [each for each in policy(found.parameters(ConfigArn=found.stored)) if each["Sid"] in IN_CONFIGURATION],
+        ANY_BUCKET: policy(found.parameters(LogBucketArns="arn:aws:s3:::*", VerifyLogs="true", FindLogBuckets="true")),
         "check": policy(found.parameters(AllowCheck="true")),
         "dead-letters": [
             allow("Queues", "sqs:GetQueueAttributes", "sqs:SendMessage", on=found.queue),
@@ -323,6 +361,8 @@ def policies(found: Resources) -> dict[str, list[Statement]]:
 
 
 IN_CONFIGURATION = ("Configure", "Decrypt")
+ADDED = {"check": ("Check", "CheckLedger"), ANY_BUCKET: ("Verify", "FindBuckets")}
+"""What these have beyond the service, by the names of the statements."""
 
 
 def allow(name: str, *actions: str, on: str) -> Statement:
@@ -330,14 +370,14 @@ def allow(name: str, *actions: str, on: str) -> Statement:
 
 
 def granted(found: Resources) -> dict[Granted, Statement]:
-    """Each granted action, as a statement with this action alone. What `check` shares with the service counts once."""
+    """Each granted action, as a statement with this action alone. What others share with the service counts once."""
     every = {
         (who, each["Sid"], action): each | {"Action": action}
         for who, statements in policies(found).items()
         for each in statements
         for action in ([each["Action"]] if isinstance(each["Action"], str) else each["Action"])
     }
-    return {name: each for name, each in every.items() if name[0] != "check" or name[1] in ("Check", "CheckLedger")}
+    return {name: each for name, each in every.items() if name[1] in ADDED.get(name[0], (name[1],))}
 
 
 def unused(program: Program) -> set[Granted]:
@@ -349,19 +389,8 @@ def unused(program: Program) -> set[Granted]:
     }
 
 
-_NO_TOPIC = "no topic announces to this queue"
-_NO_DIGEST = "the log bucket has no digests"
 NEVER_USED: dict[Granted, str] = {
-    ("check", "Check", "cloudwatch:GetMetricStatistics"): "the queue's attributes suffice here",
-    ("check", "Check", "s3:GetBucketLogging"): "no log source has access logs",
-    ("check", "Check", "sns:GetSubscriptionAttributes"): _NO_TOPIC,
-    ("check", "Check", "sns:GetTopicAttributes"): _NO_TOPIC,
-    ("check", "Check", "sns:ListSubscriptionsByTopic"): _NO_TOPIC,
-    ("service", "DeadLetter", "sqs:GetQueueAttributes"): "only `check` asks for them",
-    ("verify", "Decrypt", "kms:Decrypt"): _NO_DIGEST,
-    ("verify", "Logs", "s3:GetObject"): _NO_DIGEST,
-    ("verify", "PublicKeys", "cloudtrail:ListPublicKeys"): _NO_DIGEST,
-    ("why", "Data", "s3:GetObject"): "`s3:ListBucket` is enough",
+    ("why", "Data", "s3:GetObject"): "asked for only if `s3:ListBucket` is refused, and moto refuses nothing",
 }
 """What is granted, and used by no call of these tests, with the reason."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import boto3
 import pytest
 from moto import mock_aws
-from tests.rendered_templates import RenderedTemplate
+from tests.deployment.templates import properties
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "config").iterdir())
@@ -20,6 +20,7 @@ TOKEN = "arn:aws:ssm:eu-west-1:111122223333:parameter/jibe/status-page"
 TABLE = "arn:aws:dynamodb:eu-west-1:111122223333:table/jibe-ledger"
 TOPIC = "arn:aws:sns:eu-west-1:111122223333:on-call"
 CHANNEL = "arn:aws:cloudtrail:eu-west-1:111122223333:channel/example"
+EXPRESS = "example-fast--use1-az4--x-s3"
 ROLE = "arn:aws:iam::444455556666:role/logs"
 OWNER = "111122223333"
 
@@ -35,23 +36,30 @@ CONFIGURATION = {
     ],
     "logs": [
         {"bucket": "example-trail", "bucket_owner": OWNER},
-        {"bucket": "example-audit", "bucket_owner": OWNER},
+        {"bucket": "example-audit", "bucket_owner": OWNER, "verify": "digest"},
+        {"bucket": "*", "bucket_owner": OWNER},
         {"bucket": "example-other", "role_arn": ROLE},
     ],
-    "buckets": {"example-media": "/S3/example-media", "example-projects": "/S3/example-projects"},
+    "buckets": {"example-media": "/S3/example-media", "example-projects": "/S3/example-projects", EXPRESS: "/S3/fast"},
     "ledger": {"kind": "dynamodb", "table": TABLE},
     "alerts": {"topic": TOPIC, "webhook": WEBHOOK},
     "audit": {"channel": CHANNEL},
     "http": {"port": 8080, "login": "ana", "password": TOKEN},
 }
 PARAMETERS = {
+    "Image": "registry.example.com/jibe-sqs:0.1.0",
+    "Subnets": "subnet-1",
+    "SecurityGroups": "sg-1",
     "ConfigArn": "arn:aws:ssm:eu-west-1:111122223333:parameter/jibe/config",
     "ConfigSecretArn": SECRET,
     "QueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe",
     "DeadLetterQueueArn": "arn:aws:sqs:eu-west-1:111122223333:jibe-dead-letters",
     "MoreQueueArns": "arn:aws:sqs:us-east-1:111122223333:more",
     "MoreDeadLetterQueueArns": "arn:aws:sqs:us-east-1:111122223333:more-dead-letters",
-    "LogBucketArns": "arn:aws:s3:::example-trail,arn:aws:s3:::example-audit",
+    "LogBucketArns": "arn:aws:s3:::example-trail,arn:aws:s3:::example-audit,arn:aws:s3:::*",
+    "VerifyLogs": "true",
+    "FindLogBuckets": "true",
+    "ExpressBucketArns": f"arn:aws:s3express:*:{OWNER}:bucket/{EXPRESS}",
     "LogBucketAccounts": OWNER,
     "DataBucketArns": "arn:aws:s3:::example-media,arn:aws:s3:::example-projects",
     "MoreSecretArns": f"{WEBHOOK},{TOKEN}",
@@ -82,8 +90,8 @@ def allowed(statements):
 
 def of_template(**more):
     """The policy of the task's role, as CloudFormation renders it."""
-    template = RenderedTemplate(ROOT / "infra" / "cloudformation" / "service.yaml", PARAMETERS | more)
-    (policy,) = template.properties("TaskRole")["Policies"]
+    role = properties(ROOT / "infra" / "cloudformation" / "service.yaml", "TaskRole", PARAMETERS | more)
+    (policy,) = role["Policies"]
     return policy["PolicyDocument"]["Statement"]
 
 

@@ -2,12 +2,19 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 from infra import quickstart
 
 NO_VALUE = object()
+PSEUDO_PARAMETERS = {
+    "AWS::Partition": "aws",
+    "AWS::Region": "eu-west-1",
+    "AWS::AccountId": "111122223333",
+    "AWS::StackName": "jibe",
+}
 LISTS = ("CommaDelimitedList", "List<")
 
 
@@ -155,6 +162,15 @@ FUNCTIONS: dict[str, Callable[[Values, Any], Any]] = {
     "Fn::And": lambda values, each: all(values.of(each)),
     "Fn::Or": lambda values, each: any(values.of(each)),
 }
+
+
+def properties(path: Path, resource: str, given: Mapping[str, str]) -> Any:
+    """The properties of one resource of the template, with these parameters. Other resources are `NAME` and `NAME.Arn`."""
+    template = read(path.read_text(encoding="utf-8"))
+    values = Values(template, PSEUDO_PARAMETERS | parameters(template, given))
+    for name in template["Resources"]:
+        values.add(name, name, {"Arn": f"{name}.Arn"})
+    return values.of(template["Resources"][resource]["Properties"])
 
 
 def references(value: Any) -> Iterator[str]:

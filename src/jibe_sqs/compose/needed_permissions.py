@@ -18,7 +18,7 @@ from jibe_sqs.settings.references import references
 
 CONSUME: Final = ("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes")
 DELETE: Final = "sqs:DeleteMessage"
-DEAD_LETTER: Final = ("sqs:SendMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes")
+DEAD_LETTER: Final = ("sqs:SendMessage", "sqs:GetQueueUrl")
 READ_LOGS: Final = ("s3:GetObject", "s3:GetObjectVersion")
 REMEMBER: Final = (
     "dynamodb:GetItem",
@@ -40,8 +40,9 @@ CHECK: Final = (
     "sns:GetSubscriptionAttributes",
     "sns:GetTopicAttributes",
     "sns:ListSubscriptionsByTopic",
+    "sqs:GetQueueAttributes",
 )
-"""What `jibe-sqs check` reads, and the service does not. Which topics, trails and keys there are is known only then."""
+"""What `jibe-sqs check` reads, and the service does not. Which topics, trails and dead-letter queues there are is known only then."""
 DEAD_LETTERS: Final = "-dead-letters"
 """At the end of the name of a dead-letter queue that `infra/cloudformation/central.yaml` creates."""
 
@@ -175,7 +176,8 @@ class _Permissions:
         if each.via == "s3":
             self._add(role, "ReadLogs", READ_LOGS, f"{bucket}/{literal(each.prefix)}*", owner)
         if each.verify:
-            self._add(role, "ReadLogs", READ_LOGS, f"{bucket}/*CloudTrail-Digest/*", owner)
+            if each.via != "s3" or each.prefix:
+                self._add(role, "ReadLogs", READ_LOGS, f"{bucket}/*CloudTrail-Digest/*", owner)
             self._add(role, "Verify", ("cloudtrail:ListPublicKeys",), _ANY)
         # Not only below the prefix: S3 would answer 403 and not 404 for a log file that does not exist.
         self._add(role, "ListLogs", ("s3:ListBucket",), bucket, owner)

@@ -60,7 +60,7 @@ data "aws_iam_policy_document" "task" {
 
   statement {
     sid       = "DeadLetter"
-    actions   = ["sqs:SendMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes"]
+    actions   = ["sqs:SendMessage", "sqs:GetQueueUrl"]
     resources = var.dead_letter_queue_arns
   }
 
@@ -112,7 +112,7 @@ data "aws_iam_policy_document" "task" {
 
     content {
       sid       = "Decrypt"
-      actions   = ["kms:Decrypt"]
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = statement.value
     }
   }

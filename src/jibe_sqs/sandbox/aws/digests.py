@@ -152,15 +152,8 @@ class TrailDigests:
     def publish_keys(self) -> None:
         """Store the public keys where `add_list_public_keys` finds them."""
         s3 = self._deployment.client("s3", "us-east-1")
-        s3.create_bucket(Bucket=KEYS_BUCKET)
         for region, key in self._keys.items():
-            public = {
-                "Value": b64encode(key.der).decode(),
-                "ValidityStartTime": key.start.timestamp(),
-                "ValidityEndTime": key.end.timestamp(),
-                "Fingerprint": key.fingerprint,
-            }
-            s3.put_object(Bucket=KEYS_BUCKET, Key=f"{region}/{key.fingerprint}", Body=json.dumps(public).encode())
+            publish_key(s3, region, key)
 
     def write(self, at: datetime | None = None, *, new_chain: bool = False) -> list[str]:
         """Write the digests for the time from the last ones to `at` (default: now). Returns their keys.
@@ -201,6 +194,18 @@ class TrailDigests:
         )
         chain.append(digest)
         return digest.key
+
+
+def publish_key(s3: Any, region: str, key: SigningKey) -> None:
+    """Store the public key where `add_list_public_keys` finds it. `s3`: a client of us-east-1."""
+    public = {
+        "Value": b64encode(key.der).decode(),
+        "ValidityStartTime": key.start.timestamp(),
+        "ValidityEndTime": key.end.timestamp(),
+        "Fingerprint": key.fingerprint,
+    }
+    s3.create_bucket(Bucket=KEYS_BUCKET)
+    s3.put_object(Bucket=KEYS_BUCKET, Key=f"{region}/{key.fingerprint}", Body=json.dumps(public).encode())
 
 
 def add_list_public_keys() -> None:
