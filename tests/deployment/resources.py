@@ -11,6 +11,7 @@ from tests.deployment.policies import allows
 from tests.deployment.shapes import arguments
 from tests.deployment.templates import Refused
 
+from jibe_sqs.sandbox.aws.aws_calls import Need
 from jibe_sqs.sandbox.aws.deployment import ACCOUNT, client
 
 Properties = dict[str, Any]
@@ -197,13 +198,12 @@ def check_trail(context: Context, arn: str, log_bucket: str, prefix: str, topic:
     key = f"{prefix}/AWSLogs/{ACCOUNT}/x".lstrip("/")
     writing = {**named, "s3:x-amz-acl": "bucket-owner-full-control"}
     service, whole = "cloudtrail.amazonaws.com", f"arn:aws:s3:::{log_bucket}"
-    if not allows(of_bucket, service, "s3:GetBucketAcl", whole, named) or not allows(
-        of_bucket, service, "s3:PutObject", f"{whole}/{key}", writing
-    ):
+    needed = Need("s3:GetBucketAcl", whole, named), Need("s3:PutObject", f"{whole}/{key}", writing)
+    if not all(allows(of_bucket, service, each) for each in needed):
         raise Refused(f"InsufficientS3BucketPolicyException: {arn} may not write to {log_bucket}")
     sns = client(context.endpoint, "sns", topic.split(":")[3])
     of_topic = json.loads(sns.get_topic_attributes(TopicArn=topic)["Attributes"]["Policy"])
-    if not allows(of_topic, service, "sns:Publish", topic, named):
+    if not allows(of_topic, service, Need("sns:Publish", topic, named)):
         raise Refused(f"InsufficientSnsTopicPolicyException: {arn} may not publish to {topic}")
 
 
