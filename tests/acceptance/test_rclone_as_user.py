@@ -98,7 +98,7 @@ def user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[User]:
     folder = tmp_path_factory.mktemp("user")
     log = folder / "consumer.log"
     with ExitStack() as stack:
-        running = stack.enter_context(world.running(seed=7))
+        running = stack.enter_context(world.running(seed=7, progress_interval=0.5))
         stack.enter_context(world.consumer(running, stack.enter_context(log.open("wb"))))
         # The messages and the zero-byte object from the start of the trail.
         eventually(
