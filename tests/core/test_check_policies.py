@@ -91,6 +91,7 @@ def test_a_policy_is_open_only_without_any_condition():
         ("ap-east-1", "ap-east-1", "sns.amazonaws.com"),
         ("ap-east-1", "us-east-1", "sns.ap-east-1.amazonaws.com"),
         ("us-east-1", "me-south-1", "sns.me-south-1.amazonaws.com"),
+        ("ap-east-1", "me-south-1", "sns.me-south-1.amazonaws.com"),
         ("cn-north-1", "cn-northwest-1", "sns.amazonaws.com"),
     ],
 )

@@ -175,6 +175,15 @@ CASES: dict[str, tuple[list[Any], list[Any]]] = {
         ],
         WRITTEN,
     ),
+    # AWS documents that there are such records, but no names.
+    "what a lifecycle rule deletes": (
+        [record("Expiration", eventSource="s3lifecycle.amazonaws.com", userIdentity={"type": "AWSService"})],
+        WRITTEN,
+    ),
+    "what a lifecycle rule moves to another storage class": (
+        [record("TransitionObject", eventSource="s3lifecycle.amazonaws.com", userIdentity={"type": "AWSService"})],
+        [(SkipReason.NOT_OBJECT_CHANGE, BUCKET, KEY)],
+    ),
     # S3 Express One Zone
     "a directory bucket's write": (
         [record(eventSource=EXPRESS, requestParameters={"bucketName": ZONAL, "key": "a/b"}, resources=[])],

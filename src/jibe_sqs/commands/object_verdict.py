@@ -314,7 +314,7 @@ def _silence(facts: ObjectFacts) -> list[Reason]:
             Cause.NO_LOG_NAMES_IT,
             "log files have been read since the change, and none that is remembered asked for a refresh of its folder",
             "run `jibe-sqs check`: perhaps the trail does not log this bucket's data events, or the object was deleted by "
-            f"S3 Lifecycle, which no log mentions; {_refresh(facts)}",
+            f"S3 Lifecycle, which CloudTrail seldom logs; {_refresh(facts)}",
         )
     ]
 

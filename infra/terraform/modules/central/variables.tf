@@ -11,7 +11,7 @@ variable "topic_name" {
 }
 
 variable "service_principals" {
-  description = "Services that deliver to the queue. A topic in an opt-in region delivers as sns.REGION.amazonaws.com."
+  description = "Services that deliver to the queue. To or from an opt-in region, SNS delivers as sns.REGION.amazonaws.com."
   type        = list(string)
   default     = ["sns.amazonaws.com", "events.amazonaws.com"]
 }

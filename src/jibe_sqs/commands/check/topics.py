@@ -185,9 +185,12 @@ def _not_admitted(topic: str, state: QueueState) -> Problem | None:
 
 
 def principal_of(topic_region: str, queue_region: str) -> str:
-    """The service principal with which SNS delivers. Across regions, an opt-in region's own principal delivers."""
+    """The service principal with which SNS delivers. Across regions it is the opt-in region's, of two the queue's.
+
+    Source: SNS Developer Guide, "Cross-region delivery".
+    """
     if topic_region != queue_region:
-        for region in (topic_region, queue_region):
+        for region in (queue_region, topic_region):
             if _is_opt_in(region):
                 return f"sns.{region}.amazonaws.com"
     return SNS

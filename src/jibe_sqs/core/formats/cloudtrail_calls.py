@@ -6,6 +6,7 @@ from typing import Final
 from jibe_sqs.core.formats import s3_calls
 from jibe_sqs.core.formats.cloudtrail_objects import displayed_object
 from jibe_sqs.core.formats.cloudtrail_records import (
+    LIFECYCLE,
     S3_SOURCES,
     Record,
     Unreadable,
@@ -29,6 +30,8 @@ NOT_CHANGES = s3_calls.NOT_CHANGES | {
 }
 
 _FREQUENT_READS = ("GetObject", "HeadBucket", "HeadObject", "ListBuckets", "ListObjects", "ListObjectVersions")
+_KEEPS_THE_OBJECT: Final = re.compile("Transition|Multipart")
+"""In the name of what a lifecycle rule did. The names are not documented, so every other one counts as a change."""
 _KNOWN_VERSION: Final = "1."
 _VERSION = re.compile(r"([0-9]+)(?:\.|$)")
 
@@ -42,7 +45,9 @@ def skip_reason(record: Record) -> SkipReason | None:
         return SkipReason.READ_ONLY
     source, name = record.eventSource, record.eventName
     # A record without its service counts as S3's if it may be a change: a refresh too many is harmless.
-    if source in S3_SOURCES or is_s3_source(source) or (is_missing(source) and _may_be_s3(record)):
+    if source.startswith(LIFECYCLE):
+        reason = SkipReason.NOT_OBJECT_CHANGE if _KEEPS_THE_OBJECT.search(name) else None
+    elif source in S3_SOURCES or is_s3_source(source) or (is_missing(source) and _may_be_s3(record)):
         reason = _FREQUENT[name] if name in _FREQUENT else _reason(name)
     else:
         reason = SkipReason.NOT_OBJECT_CHANGE

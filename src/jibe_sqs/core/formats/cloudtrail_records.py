@@ -25,8 +25,9 @@ _MAX_SOURCE_LENGTH: Final = 64
 _MAX_CALLER_LENGTH: Final = 2048
 """Bytes of a caller that is remembered."""
 
-S3_SOURCES = frozenset({"s3.amazonaws.com", "s3express.amazonaws.com", "s3-outposts.amazonaws.com"})
-_SERVICES = frozenset({"s3", "s3express", "s3-outposts"})
+LIFECYCLE: Final = "s3lifecycle."
+_SERVICES = frozenset({"s3", "s3express", "s3-outposts", "s3lifecycle"})
+S3_SOURCES = frozenset(f"{service}.amazonaws.com" for service in _SERVICES)
 _ISOLATED_DOMAINS = ("c2s.ic.gov", "sc2s.sgov.gov", "cloud.adc-e.uk", "csp.hci.ic.gov")
 """Domains of the partitions whose domain does not contain `amazonaws`."""
 RENAME_SOURCE: Final = "x-amz-rename-source"
