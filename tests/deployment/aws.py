@@ -1,12 +1,7 @@
-"""`python -m tests.deployment.aws`: the sandbox's AWS, with a CloudFormation that knows all that the templates use.
-
-It also counts requests by the access key that signed them.
-"""
+"""`python -m tests.deployment.aws`: the sandbox's AWS, with a CloudFormation that knows all that the templates use."""
 
 import argparse
-import json
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from threading import RLock
@@ -23,24 +18,15 @@ from jibe_sqs.sandbox.aws.server import Application, serve
 from jibe_sqs.sandbox.parent_watch import exit_with_parent
 
 HOST = re.compile(r"cloudformation\.([a-z0-9-]+)\.amazonaws\.com")
-SIGNED = re.compile(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/")
-CALLERS = "/moto-api/deployment/callers"
-"""At this path: access key -> number of signed requests."""
 
 
 class Aws(Application):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self._regions: dict[str, Stacks] = {}
-        self._callers = Counter[str]()
         self._lock = RLock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == CALLERS:
-            start_response("200 OK", [("Content-Type", "application/json")])
-            return [json.dumps(self._callers).encode()]
-        if signed := SIGNED.search(environ.get("HTTP_AUTHORIZATION", "")):
-            self._callers[signed[1]] += 1
         if not (named := HOST.fullmatch(str(environ.get("HTTP_HOST", "")))):
             return super().__call__(environ, start_response)
         endpoint = "http://127.0.0.1:{}".format(environ["werkzeug.socket"].getsockname()[1])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from tests.deployment.aws import CALLERS
+from tests.aws_permissions import not_allowed, recorded
 from tests.deployment.ecs import Ecs
 from tests.deployment.pages import ROOT
 
@@ -105,9 +105,15 @@ class Cloud:
         found = httpx.get(f"{self.access_anywhere}/sandbox/index", **LOCAL).json()
         return {(each["bucket"], each["key"]) for each in found}
 
-    def callers(self) -> dict[str, int]:
-        found: dict[str, int] = httpx.get(f"{self.endpoint}{CALLERS}", **LOCAL).json()
-        return found
+    def callers(self) -> set[str]:
+        """The access keys that signed calls under AWS's real host names."""
+        return {call.access_key for call in recorded(self.endpoint)}
+
+    def refused(self) -> list[str]:
+        """What tasks asked of AWS and the policies of their roles do not allow."""
+        return [
+            each for key, policy in self.ecs.roles.items() for each in not_allowed(policy, recorded(self.endpoint, key))
+        ]
 
 
 @contextmanager

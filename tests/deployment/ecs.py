@@ -52,8 +52,8 @@ class Ecs:
         """Service -> its task."""
         self.started: list[Task] = []
         """All tasks, also those that have ended."""
-        self.roles = set[str]()
-        """The access keys that tasks got."""
+        self.roles: dict[str, dict[str, Any]] = {}
+        """The access keys that tasks got, and the policy of their role."""
         self._folder, self._network, self._client, self._region = folder, network, client, region
         self._stacks: dict[str, ExitStack] = {}
 
@@ -112,12 +112,13 @@ class Ecs:
     def _assumed(self, definition: dict[str, Any]) -> dict[str, str]:
         """Credentials of the task role, which must trust ECS."""
         role = definition["taskRoleArn"]
-        iam = self._client("iam", "us-east-1")
-        trust = iam.get_role(RoleName=role.rpartition("/")[2])["Role"]["AssumeRolePolicyDocument"]
+        iam, name = self._client("iam", "us-east-1"), role.rpartition("/")[2]
+        trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
         assert trust["Statement"][0]["Principal"]["Service"] == "ecs-tasks.amazonaws.com"
         answer = self._client("sts", self._region).assume_role(RoleArn=role, RoleSessionName="task")
         keys = answer["Credentials"]
-        self.roles.add(keys["AccessKeyId"])
+        (policy,) = iam.list_role_policies(RoleName=name)["PolicyNames"]
+        self.roles[keys["AccessKeyId"]] = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
         return {
             "RoleArn": role,
             "AccessKeyId": keys["AccessKeyId"],

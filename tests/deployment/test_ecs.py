@@ -70,6 +70,7 @@ def test_the_pages_deploy_a_service_that_works_and_reads_its_configuration_again
         )
         assert '"event": "started"' in said
         assert json.loads((cloud.checkout / "jibe-config.json").read_text())["alerts"] == {"interval": "7m"}
-        assert set(cloud.callers()) - {ACCESS_KEY} == cloud.ecs.roles
+        assert cloud.callers() - {ACCESS_KEY} == cloud.ecs.roles.keys()
+        assert cloud.refused() == []
         assert cloud.ecs.tasks == {}
         assert cloud.client("dynamodb", REGION).list_tables()["TableNames"] == []

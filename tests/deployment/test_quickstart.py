@@ -51,7 +51,8 @@ def test_the_page_ends_in_sync_and_leaves_nothing(tmp_path, aws):
         assert '"event": "started"' in said
         docker = (cloud.checkout / "docker.log").read_text().splitlines()
         assert [line.split()[1] for line in docker] == ["login", "build", "push"]
-        assert set(cloud.callers()) - {ACCESS_KEY} == cloud.ecs.roles
+        assert cloud.callers() - {ACCESS_KEY} == cloud.ecs.roles.keys()
+        assert cloud.refused() == []
         assert_only_the_data_bucket_is_left(cloud)
 
 
