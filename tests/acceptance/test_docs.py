@@ -48,7 +48,7 @@ EXAMPLES = {
 """Values of the shell variables in configurations."""
 AWS_OPTIONS = {"region", "query", "output"}
 AWS_CUSTOM = {
-    "cloudformation deploy": {"stack-name", "template-file", "parameter-overrides", "capabilities"},
+    "cloudformation deploy": {"stack-name", "template-file", "parameter-overrides", "capabilities", "disable-rollback"},
     "cloudformation wait": {"stack-name"},
     "ecr get-login-password": set(),
     "logs tail": {"follow", "since"},
@@ -138,6 +138,18 @@ def test_each_decision_is_listed():
 
 def index() -> str:
     return (DOCS / "README.md").read_text(encoding="utf-8")
+
+
+@each_page(WRITTEN)
+def test_no_command_has_a_comment(page):
+    """An interactive zsh, the default of macOS, takes `#` for an argument."""
+    text = page.read_text(encoding="utf-8")
+    lines = [
+        line
+        for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        for line in block.splitlines()
+    ]
+    assert not [line for line in lines if re.search(r"(^|\s)#(\s|$)", line)]
 
 
 @each_page(WRITTEN)
