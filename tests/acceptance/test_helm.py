@@ -31,6 +31,8 @@ OF_A_RELEASE = {
     "app.kubernetes.io/managed-by",
     "helm.sh/chart",
 }
+OF_ITS_PODS = ',namespace="default",service="jibe-sqs"'
+"""Labels of the metrics, which only Helm knows."""
 
 pytestmark = [
     pytest.mark.skipif(check.helm() is None, reason="helm is missing: make .venv/.tools"),
@@ -81,7 +83,7 @@ def annotations(objects: Objects) -> dict[str, str]:
 
 def normalised(objects: Objects) -> Any:
     """Without what Helm adds to each release, and without the hash in the name that kustomize gives the configuration."""
-    text = json.dumps(objects)
+    text = json.dumps(objects).replace(json.dumps(OF_ITS_PODS)[1:-1], "")
     return _bare(json.loads(text.replace(objects["ConfigMap"]["metadata"]["name"] + '"', 'jibe-sqs"')))
 
 
@@ -123,7 +125,8 @@ def test_each_object_has_the_labels_of_its_release():
 def test_two_releases_share_no_name_and_no_pod(tmp_path, release, name):
     """Every selector finds the pods of its own release, and the alerts find their job under any name."""
     on = {"enabled": True}
-    objects = with_values(tmp_path, release, serviceMonitor=on, keda=on, ledgerTable=TABLE)
+    keda = {**on, "prometheus": "http://prometheus:9090"}
+    objects = with_values(tmp_path, release, serviceMonitor=on, keda=keda, ledgerTable=TABLE)
     assert {each["metadata"]["name"] for each in objects.values()} == {name}
     selected = {"app.kubernetes.io/name": "jibe-sqs", "app.kubernetes.io/instance": release}
     labels = objects["Deployment"]["spec"]["template"]["metadata"]["labels"]
@@ -138,6 +141,8 @@ def test_two_releases_share_no_name_and_no_pod(tmp_path, release, name):
     )
     assert objects["Service"]["metadata"]["labels"][objects["ServiceMonitor"]["spec"]["jobLabel"]] == "jibe-sqs"
     assert objects["ScaledObject"]["spec"]["scaleTargetRef"]["name"] == name
+    query = objects["ScaledObject"]["spec"]["triggers"][1]["metadata"]["query"]
+    assert query.count(f'job="jibe-sqs",namespace="default",service="{name}"') == query.count("{")
     (volume,) = [each for each in pod(objects)["volumes"] if each["name"] == "config"]
     assert volume["configMap"]["name"] == pod(objects)["serviceAccountName"] == name
 
@@ -156,6 +161,23 @@ def test_the_configuration_loads(tmp_path, monkeypatch, form):
     settings = load(Settings)
     assert (settings.ledger.kind, settings.ledger.table) == ("dynamodb", TABLE)
     assert settings.ledger.max_bytes == CONFIG["ledger"]["max_bytes"]
+
+
+@pytest.mark.parametrize("form", ["file", "object"])
+def test_the_text_of_a_configuration_may_have_each_character_of_json(tmp_path, form):
+    """A block of YAML cannot begin with spaces or a tab, and some characters end a line in it."""
+    config = {**CONFIG, "buckets": {"example-media": "/a\x7f\x85\u2028é"}}
+    text = "\n\t " + json.dumps(config, ensure_ascii=False, indent=2)
+    objects = with_values(tmp_path, config=config if form == "object" else text)
+    assert json.loads(objects["ConfigMap"]["data"]["jibe-config.json"]) == config
+    indented = with_values(tmp_path, config="  " + json.dumps(CONFIG, indent=2))
+    assert json.loads(indented["ConfigMap"]["data"]["jibe-config.json"]) == CONFIG
+
+
+@pytest.mark.parametrize("release", ["1st", "a.b"])
+def test_a_release_that_no_service_can_be_named_after_is_refused(release):
+    with pytest.raises(check.Refused, match="with a letter first"):
+        check.rendered(*check.arguments(BASE), release=release)
 
 
 def test_a_changed_configuration_rolls_the_pods_unless_it_is_live(tmp_path):
@@ -239,6 +261,14 @@ def test_the_pod_takes_options_of_its_cluster(tmp_path):
     assert objects["ServiceAccount"]["metadata"]["annotations"] == {"example.com/note": "y"}
 
 
+def test_a_file_of_a_private_ca_gets_into_the_pod(tmp_path):
+    volume = {"name": "ca", "configMap": {"name": "private-ca"}}
+    mount = {"name": "ca", "mountPath": "/etc/ca", "readOnly": True}
+    objects = with_values(tmp_path, extraVolumes=[volume], extraVolumeMounts=[mount])
+    assert pod(objects)["volumes"][-1] == volume
+    assert container(objects)["volumeMounts"][-1] == mount
+
+
 def test_the_network_policy_and_the_disruption_budget_are_options(tmp_path):
     off = {"enabled": False}
     assert not {"NetworkPolicy", "PodDisruptionBudget"} & set(
@@ -270,16 +300,16 @@ def test_the_rules_are_those_of_prometheus():
 def test_the_autoscaler_has_its_own_limits(tmp_path):
     second = {"url": "https://sqs.eu-west-1.amazonaws.com/111122223333/other", "region": "eu-west-1"}
     config = {**CONFIG, "queues": [*CONFIG["queues"], second]}
-    keda = {"enabled": True, "queueLength": 500, "minReplicas": 2, "maxReplicas": 8}
+    keda = {"enabled": True, "queueLength": 5_000_000, "minReplicas": 2, "maxReplicas": 8}
     with pytest.raises(check.Refused, match=re.escape("keda.queueUrl is missing")):
         with_values(tmp_path, config=config, ledgerTable=TABLE, keda=keda)
     keda |= {"queueUrl": second["url"], "region": second["region"], "prometheus": "http://prometheus:9090"}
     spec = with_values(tmp_path, config=config, ledgerTable=TABLE, keda=keda)["ScaledObject"]["spec"]
     queue, room = (each["metadata"] for each in spec["triggers"])
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 8)
-    assert (queue["queueURL"], queue["awsRegion"], queue["queueLength"]) == (second["url"], second["region"], "500")
-    assert room["threshold"] == spec["advanced"]["scalingModifiers"]["target"] == "500"
-    assert re.findall(r"\* (\d+)", room["query"]) == ["500", "500000"]
+    assert (queue["queueURL"], queue["awsRegion"], queue["queueLength"]) == (second["url"], second["region"], "5000000")
+    assert room["threshold"] == spec["advanced"]["scalingModifiers"]["target"] == "5000000"
+    assert re.findall(r"\* (\S+)", room["query"])[::2] == ["5000000", "5000000000"]
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -292,6 +322,7 @@ MISTAKES = {
     "a text as number": ({"replicas": "2"}, "/replicas"),
     "a negative number": ({"replicas": -1}, "/replicas"),
     "a digest that is a tag": ({"image": {"digest": "0.1.0"}}, "/image/digest"),
+    "a tag in the repository": ({"image": {"repository": "a/b:1.0"}}, "/image/repository"),
     "a digest in the repository": ({"image": {"repository": f"a@{DIGEST}"}}, "/image/repository"),
     "an unknown pull policy": ({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy"),
     "a name of a secret": ({"secret": {"name": "Account"}}, "/secret/name"),
@@ -316,9 +347,17 @@ MISTAKES = {
     "a configuration that is not JSON": ({"config": "{queues"}, "invalid character"),
     "a configuration without queues": ({"config": {"access_anywhere": {}, "http": {}}}, "queues"),
     "probes that nothing answers": (changed(http={"port": 8080}), "config.http must have"),
+    "a port that is none": (changed(http={"host": "*", "port": 80800}), "config.http must have"),
+    "a group that is none": (changed(http=[8080]), "config.http must have"),
     "no port": (changed(http={"host": "*"}), "config.http must have"),
     "a password in the configuration": (changed(access_anywhere={"password": "x"}), "is in the secret"),
     "a stop of unknown length": (changed(drain_timeout="2m"), "number of seconds"),
+    "a stop of no length": (changed(drain_timeout=0), "number of seconds"),
+    "a stop of a negative length": (changed(drain_timeout=-50), "number of seconds"),
+    "a group whose options are all comments": ({"networkPolicy": None}, "missing property 'networkPolicy'"),
+    "ports that are missing": ({"networkPolicy": {"ports": None}}, "missing property 'ports'"),
+    "a secret without name": ({"secret": {"name": None}}, "missing property 'name'"),
+    "a volume of the chart's own name": ({"extraVolumes": [{"name": "config"}]}, "/extraVolumes/0"),
     "several pods with their own ledgers": ({"replicas": 2}, "set ledgerTable"),
     "a minimum above the maximum": (
         {"keda": {"enabled": True, "minReplicas": 5}, "ledgerTable": TABLE},

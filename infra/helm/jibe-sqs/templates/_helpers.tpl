@@ -1,4 +1,7 @@
 {{- define "jibe-sqs.name" -}}
+{{- if not (regexMatch "^[a-z][a-z0-9-]*$" .Release.Name) }}
+{{- fail (printf "the release %s needs a name of a-z, 0-9 and -, with a letter first: so a Service is named" .Release.Name) }}
+{{- end }}
 {{- if contains "jibe-sqs" .Release.Name }}{{ .Release.Name }}{{ else }}{{ printf "%s-jibe-sqs" .Release.Name | trunc 63 | trimSuffix "-" }}{{ end }}
 {{- end }}
 
@@ -27,15 +30,16 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{/* The configuration as text. */}}
 {{- define "jibe-sqs.config" -}}
 {{- $config := required "config is missing: --set-file config=jibe-config.json" .Values.config }}
-{{- if kindIs "string" $config }}{{ $config }}{{ else }}{{ toPrettyJson $config }}{{ end }}
+{{- if kindIs "string" $config }}{{ trim $config }}{{ else }}{{ toPrettyJson $config }}{{ end }}
 {{- end }}
 
 {{/* The configuration as an object (JSON), after a check of what the other objects of the chart depend on. */}}
 {{- define "jibe-sqs.checked" -}}
 {{- /* `helm lint` goes on without a configuration. */}}
 {{- $config := include "jibe-sqs.config" . | default `{"http": {}}` | mustFromJson }}
-{{- $http := $config.http | default dict }}
-{{- if or (ne ($http.host | toString) "*") (not $http.port) }}
+{{- $http := ternary $config.http dict (kindIs "map" $config.http) }}
+{{- $port := int $http.port }}
+{{- if or (ne ($http.host | toString) "*") (lt $port 1) (gt $port 65535) }}
 {{- fail "config.http must have the host \"*\" and a port, such as {\"host\": \"*\", \"port\": 8080}: the probes ask there" }}
 {{- end }}
 {{- range list "login" "password" }}
@@ -43,8 +47,10 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- fail (printf "config.access_anywhere.%s is in the secret, not in the configuration, which many may read" .) }}
 {{- end }}
 {{- end }}
-{{- if kindIs "string" $config.drain_timeout }}
-{{- fail "config.drain_timeout must be a number of seconds: the chart adds 35 to it" }}
+{{- if hasKey $config "drain_timeout" }}
+{{- if not (and (kindIs "float64" $config.drain_timeout) (gt (float64 $config.drain_timeout) 0.0)) }}
+{{- fail "config.drain_timeout must be a number of seconds above 0: the chart adds 35 to it" }}
+{{- end }}
 {{- end }}
 {{- $shared := or .Values.ledgerTable (eq ($config.ledger | default dict).kind "dynamodb") }}
 {{- if and (or (gt (int .Values.replicas) 1) .Values.keda.enabled) (not $shared) }}
