@@ -8,11 +8,14 @@ import http.client
 import os
 import sys
 
+ASKED = {"": "127.0.0.1", "*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104
+"""An address of the container for each host that means several. `::` means IPv6 alone."""
+
 
 def is_alive(port: int) -> bool:
     # From inside the container, so a proxy of the environment must not be used: http.client knows none.
     host = os.environ.get("JIBE_HTTP__HOST", "")
-    connection = http.client.HTTPConnection("127.0.0.1" if host in ("", "0.0.0.0", "::") else host, port, timeout=5)  # noqa: S104
+    connection = http.client.HTTPConnection(ASKED.get(host, host), port, timeout=5)
     try:
         connection.request("GET", "/livez")
         return connection.getresponse().status == http.client.OK

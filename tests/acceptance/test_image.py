@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
@@ -114,9 +115,13 @@ def pinned(lock: str) -> set[tuple[str, str]]:
 
 
 @pytest.fixture
-def service() -> Iterator[tuple[str, list[int]]]:
+def service(request: pytest.FixtureRequest) -> Iterator[tuple[str, list[int]]]:
     """A server for /livez. Yields its port, and its status codes, one for each request; the last one stays."""
+    address = getattr(request, "param", "127.0.0.1")
     statuses = [200]
+
+    class Server(HTTPServer):
+        address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self):
@@ -128,7 +133,7 @@ def service() -> Iterator[tuple[str, list[int]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+    with Server((address, 0), Answers) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
         yield str(server.server_port), statuses
@@ -144,10 +149,18 @@ def healthy(**variables: str) -> bool:
     return done.returncode == 0
 
 
-@pytest.mark.parametrize("host", ["", "0.0.0.0", "127.0.0.1"])
+@pytest.mark.parametrize("host", ["", "*", "0.0.0.0", "127.0.0.1"])
 def test_a_service_that_answers_livez_is_healthy(service, host):
     port, _ = service
     assert healthy(JIBE_HTTP__PORT=port, JIBE_HTTP__HOST=host)
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("service", ["::1"], indirect=True)
+def test_a_service_on_ipv6_alone_is_healthy(service):
+    port, _ = service
+    assert healthy(JIBE_HTTP__PORT=port, JIBE_HTTP__HOST="::")
+    assert not healthy(JIBE_HTTP__PORT=port, JIBE_HTTP__HOST="0.0.0.0")
 
 
 def test_a_service_that_answers_an_error_or_nothing_is_not_healthy(service):
