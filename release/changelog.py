@@ -58,7 +58,6 @@ def _entries(section: Section) -> list[str]:
 
 def _is_date(text: str | None) -> bool:
     try:
-        date.fromisoformat(text or "")
+        return date.fromisoformat(text or "").isoformat() == text
     except ValueError:
         return False
-    return True

@@ -12,8 +12,10 @@ from typing import Final
 
 SOURCE: Final = Path("src/jibe_sqs/__init__.py")
 _ASSIGNED: Final = re.compile(r'(?<=^__version__ = ")[^"]+(?="$)', re.MULTILINE)
-_NUMBER: Final = r"\d+\.\d+\.\d+(?:(?:a|b|rc)\d+|\.dev\d+)?"
+_PART: Final = r"(?:0|[1-9][0-9]*)"
+_NUMBER: Final = rf"{_PART}\.{_PART}\.{_PART}(?:(?:a|b|rc){_PART}|\.dev{_PART})?"
 VERSION: Final = re.compile(_NUMBER)
+"""As the names of wheels write it: 1.0.0rc1, not 1.0.0rc01."""
 
 MENTIONS: Final = (
     (("README.md", ".github", "docs", "infra", "tests"), rf"(?<=\bjibe-sqs[:@=]){_NUMBER}(?![\w.]*\.whl)"),
@@ -23,6 +25,8 @@ MENTIONS: Final = (
     (("infra",), rf'(?<=^appVersion: "){_NUMBER}(?=")'),
     (("infra",), rf"(?<=^appVersion: ){_NUMBER}"),
     (("docs", "infra"), rf"(?<=\bimage\.version=){_NUMBER}"),
+    (("docs",), rf'(?<=^IMAGE="\$REPOSITORY:){_NUMBER}'),
+    (("docs",), rf"(?<=--build-arg VERSION=){_NUMBER}"),
 )
 """Files and folders, and what names the version in them."""
 MEASURED: Final = ("docs/explanation", "docs/reference", "tests/release")

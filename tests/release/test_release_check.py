@@ -1,5 +1,6 @@
 """Each check of `make release-check` passes what is right, and fails what is not."""
 
+import re
 import subprocess
 from datetime import date
 from email.message import Message
@@ -10,7 +11,7 @@ from packaging.requirements import Requirement
 from release.__main__ import main, shown
 from release.outcomes import Result, failed, not_checked
 
-from release import changelog, distributions, licences, locks, repository, versions, vulnerabilities
+from release import changelog, distributions, licences, locks, prepare, repository, versions, vulnerabilities
 
 ROOT = Path(__file__).parents[2]
 VERSION = versions.current(ROOT)
@@ -23,6 +24,28 @@ def test_every_file_names_the_version_of_the_program():
     found = versions.mentions(ROOT)
     assert {"docs/how-to/alerts.md", "infra/helm/jibe-sqs/Chart.yaml"} <= {each.path.as_posix() for each in found}
     assert [str(each) for each in found if each.version != VERSION] == []
+
+
+def test_no_page_or_template_names_the_version_in_a_way_that_is_not_found():
+    """If one does: add a pattern to `MENTIONS`. The chart has a version of its own."""
+    found = {(each.path, each.line) for each in versions.mentions(ROOT)}
+    texts = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "infra").rglob("*.yaml")]
+    missed = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in texts
+        if not path.relative_to(ROOT).as_posix().startswith(versions.MEASURED) and "node_modules" not in path.parts
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(rf"(?<![\w.]){re.escape(VERSION)}(?![\w.]*\w)", line)
+        and (path.relative_to(ROOT), number) not in found
+    ]
+    assert missed == ["infra/helm/jibe-sqs/Chart.yaml:6"]
+
+
+@pytest.mark.parametrize("version", ["1.0", "v1.0.0", "01.2.3", "1.0.0rc01", "٠.٢.٠", "1.0.0+local", "1.0.0 ", ""])
+def test_a_version_that_a_wheel_is_not_named_after_is_refused(version, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="not a version"):
+        prepare.main(version)
 
 
 def test_a_new_version_is_written_to_each_place(tmp_path):
@@ -49,6 +72,7 @@ def test_the_changelog_of_a_release_has_no_problem():
         (LOG.replace("0.2.0", "0.1.0"), "is not [0.2.0]"),
         (LOG.replace(" - 2026-12-01", ""), "has no date"),
         (LOG.replace("2026-12-01", "2026-13-01"), "has no date"),
+        (LOG.replace("2026-12-01", "20261201"), "has no date"),
         (LOG.replace("- A thing.", ""), "has no entries"),
         (LOG.replace("## [Unreleased]", ""), "first section is not [Unreleased]"),
     ],
