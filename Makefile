@@ -116,7 +116,7 @@ docs: $(DEV)
 
 # Fails at a broken link or anchor, and at a page that the index does not name.
 docs-site: $(DEV)
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-header --custom-compile-command 'make lock'

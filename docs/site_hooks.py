@@ -12,6 +12,8 @@ ROOT: Final = Path(__file__).parents[1]
 DOCS: Final = ROOT / "docs"
 COPIES: Final = "repository"
 LINK: Final = re.compile(r"\]\(([^)\s#:]+)((?:#[^)\s]*)?)\)")
+CODE: Final = re.compile(r"(^```.*?^```)", re.MULTILINE | re.DOTALL)
+BEFORE_A_LIST: Final = re.compile(r"^(?![-|>#\s])(.+)\n(?=- )", re.MULTILINE)
 _sources: Final[dict[str, Path]] = {}
 """Path in the site -> the file of the repository that is shown there."""
 
@@ -78,7 +80,14 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
             return match[0]  # MkDocs warns of it
         return f"]({os.path.relpath(_uri(found), Path(uri).parent)}{match[2]})"
 
-    return LINK.sub(link, markdown)
+    return LINK.sub(link, with_lists(markdown))
+
+
+def with_lists(markdown: str) -> str:
+    """With an empty line between a paragraph and its list. GitHub needs none, but MkDocs would see one paragraph."""
+    parts = CODE.split(markdown)
+    parts[::2] = [BEFORE_A_LIST.sub(r"\1\n\n", text) for text in parts[::2]]
+    return "".join(parts)
 
 
 def _uri(path: Path) -> str:
