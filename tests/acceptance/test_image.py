@@ -92,6 +92,13 @@ def test_everything_that_the_image_copies_is_sent_to_the_builder_and_nothing_els
     assert all((ROOT / source).exists() for source in copied)
 
 
+def test_the_user_of_the_image_can_read_what_is_copied_into_it():
+    """A copy keeps the file's mode in the checkout, which may be readable by its owner alone."""
+    copied = [rest.split()[-1] for word, rest in instructions(-1) if word == "COPY" and not rest.startswith("--from")]
+    commands = [command.split() for word, rest in instructions(-1) if word == "RUN" for command in rest.split(" && ")]
+    assert [["chmod", "0644", path] for path in copied] == [each for each in commands if each[0] == "chmod"]
+
+
 def test_the_labels_name_the_licence_and_what_the_build_gives():
     labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', only("LABEL")))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
