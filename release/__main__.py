@@ -78,10 +78,11 @@ def built(candidate: Candidate) -> Outcome:
     wheel, sdist = candidate.dist / f"{name}-py3-none-any.whl", candidate.dist / f"{name}.tar.gz"
     if missing := [f"{path.name} was not built" for path in (wheel, sdist) if not path.is_file()]:
         return failed(missing, "make dist")
-    files = distributions.contents(wheel)
+    files, sources = distributions.contents(wheel), distributions.contents(sdist)
     information = files.get(f"{name}.dist-info/METADATA", b"")
     found = distributions.wheel_problems(files, candidate.version)
-    found += distributions.sdist_problems(distributions.contents(sdist))
+    found += distributions.sdist_problems(sources)
+    found += distributions.untracked(files, sources, repository.tracked_files(candidate.root))
     found += distributions.metadata_problems(information, candidate.version)
     return failed(found, "correct [tool.hatch.build] or [project] in pyproject.toml, then: make dist")
 

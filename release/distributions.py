@@ -3,7 +3,7 @@
 import re
 import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import Final
@@ -20,6 +20,10 @@ IN_WHEEL: Final = (
 IN_SDIST: Final = (
     "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "src/jibe_sqs/py.typed", "tests/conftest.py",
 )  # fmt: skip
+SOURCES: Final = (("jibe_sqs/sandbox/cloudformation/", "infra/cloudformation/"), (PACKAGE, "src/jibe_sqs/"))
+"""Folders of the wheel, and what they are copied from."""
+MADE: Final = {"PKG-INFO"}
+"""What the build adds to the source distribution."""
 UNWANTED: Final = re.compile(
     r"(^|/)(\.venv|\.git|node_modules|__pycache__|\.env|dist|site)(/|$)|\.(pyc|sqlite|pem|key|p12|whl)$"
 )
@@ -54,6 +58,23 @@ def wheel_problems(files: Mapping[str, bytes], version: str) -> list[str]:
 def sdist_problems(files: Mapping[str, bytes]) -> list[str]:
     missing = [f"the source distribution does not contain {name}" for name in IN_SDIST if name not in files]
     return [*missing, *_unwanted("the source distribution", files)]
+
+
+def untracked(wheel: Iterable[str], sdist: Iterable[str], tracked: set[str]) -> list[str]:
+    """Files that git does not track. What a user's own rules ignore is not in `git status`, but the build packs it."""
+    sources = {name: _source(name) for name in wheel if name.startswith(PACKAGE)}
+    return [
+        *(f"the wheel contains {name}, which git does not track" for name in sources if sources[name] not in tracked),
+        *(
+            f"the source distribution contains {name}, which git does not track"
+            for name in sdist
+            if name not in tracked | MADE
+        ),
+    ]
+
+
+def _source(name: str) -> str:
+    return next(name.replace(folder, source, 1) for folder, source in SOURCES if name.startswith(folder))
 
 
 def _unwanted(what: str, files: Mapping[str, bytes]) -> list[str]:

@@ -14,6 +14,10 @@ def changed_files(root: Path) -> list[str]:
     return git(root, "status", "--porcelain").splitlines()
 
 
+def tracked_files(root: Path) -> set[str]:
+    return set(git(root, "ls-files", "-z").split("\0"))
+
+
 def tag_problems(root: Path, version: str, pushed: str = "") -> list[str]:
     """The tag of the version must not exist, or be on this commit. `pushed`: the tag for which a release was started."""
     name = f"v{version}"

@@ -128,6 +128,30 @@ def test_a_wheel_with_a_file_too_many_fails(name):
     assert name in " ".join(distributions.wheel_problems({**wheel(), name: b""}, "0.2.0"))
 
 
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("jibe_sqs/.env.local", "src/jibe_sqs/.env.local"),
+        ("jibe_sqs/sandbox/cloudformation/x~", "infra/cloudformation/x~"),
+    ],
+)
+def test_a_file_that_git_does_not_track_fails(tmp_path, name, source):
+    """Also if a rule outside the repository hides it from `git status`."""
+    files = ["jibe_sqs/__init__.py", "jibe_sqs/sandbox/cloudformation/a.yaml", name]
+    for path in ("src/jibe_sqs/__init__.py", "infra/cloudformation/a.yaml", source):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    repository.git(tmp_path, "init", "--quiet")
+    repository.git(tmp_path, "add", ".")
+    assert distributions.untracked(files, ["PKG-INFO", source], repository.tracked_files(tmp_path)) == []
+    repository.git(tmp_path, "rm", "--quiet", "--cached", source)
+    found = distributions.untracked(files, ["PKG-INFO", source], repository.tracked_files(tmp_path))
+    assert found == [
+        f"the wheel contains {name}, which git does not track",
+        f"the source distribution contains {source}, which git does not track",
+    ]
+
+
 @pytest.mark.parametrize("name", sorted(wheel()))
 def test_a_wheel_without_an_expected_file_fails(name):
     files = wheel()
