@@ -20,6 +20,8 @@ ROUNDS: Final = 4
 MARGIN: Final = 5.0
 """Seconds that a watermark is earlier than its refresh, as in `compose.engine.Policies`."""
 HOUR: Final = 3600.0
+MAY_BE_0: Final = {"refresh", "pause", "round_trip", "memory", "log_bytes"}
+"""Of `Site`."""
 
 
 class Workload(msgspec.Struct, frozen=True):
@@ -64,6 +66,14 @@ class Site(msgspec.Struct, frozen=True):
     memory: float = 2.0
     log_bytes: float = 100.0
     """Bytes of logs for a message: a guess. Progress and reports do not grow with the load."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a number that no site has."""
+        for name, value in msgspec.structs.asdict(self).items():
+            if not (0 < value < math.inf or (value == 0 and name in MAY_BE_0)):
+                raise ValueError(f"Site.{name} is {value}: it must be above 0")
+        if self.busy >= 1:
+            raise ValueError(f"Site.busy is {self.busy}: it is a part of a core, such as 0.7")
 
 
 class Prediction(msgspec.Struct, frozen=True):
@@ -113,7 +123,9 @@ def waiting(load: float, replicas: int, service: float) -> float:
 
 
 def predicted(events: float, workload: Workload, site: Site, measured: Measured) -> Prediction:
-    """What so many changes a second need."""
+    """What so many changes a second need. Raises ValueError if there are none."""
+    if not 0 < events < math.inf:
+        raise ValueError(f"{events} changes a second: the number must be above 0")
     each = measured.kinds[workload.kind]
     messages = events / each.events
     wanted = refreshes(events, workload, site)

@@ -1,5 +1,7 @@
 """The scaling model: its page, its limits, and the simulation that checks it."""
 
+import math
+import re
 from itertools import pairwise
 
 import msgspec
@@ -54,3 +56,24 @@ def test_a_slow_access_anywhere_is_the_limit_that_more_replicas_do_not_move():
     found = predicted(1000, S3_EVENTS, site, MEASURED)
     assert "AA" in found.limits
     assert found.calls <= 10.0 * 1.0001
+
+
+@pytest.mark.parametrize("events", [0.0, -1.0, math.nan, math.inf])
+def test_a_load_that_is_none_is_refused(events):
+    with pytest.raises(ValueError, match="changes a second: the number must be above 0"):
+        predicted(events, WORKLOADS[0], Site(), MEASURED)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"folders": 0}, "Site.folders is 0: it must be above 0"),
+        ({"refresh": -1.0}, "Site.refresh is -1.0"),
+        ({"capacity": math.nan}, "Site.capacity is nan"),
+        ({"busy": 70.0}, "Site.busy is 70.0: it is a part of a core"),
+    ],
+)
+def test_a_site_that_does_not_exist_is_refused(changed, reason):
+    """Otherwise the table would show nonsense."""
+    with pytest.raises(ValueError, match=re.escape(reason)):
+        Site(**changed)
