@@ -1,6 +1,7 @@
 """Compare jibe-sqs with its peers (no name, or `workloads`), or run single benchmarks by their names."""
 
 import argparse
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--workloads", type=_names, default=[], help=f"only these, by commas: {', '.join(suite.NAMES)}")
     parser.add_argument("--contenders", type=_contenders, default=[], help="only these: `ours,aiobotocore,boto3`")
     parser.add_argument("--rounds", type=_positive, default=5, help="how often each contender runs each workload")
-    parser.add_argument("--scale", type=float, default=1.0, help="more or fewer files; 0.1 is a first impression")
+    parser.add_argument("--scale", type=_factor, default=1.0, help="more or fewer files; 0.1 is a first impression")
     parser.add_argument("--huge", type=float, default=500.0, help="MB of text of the huge files")
     parser.add_argument("--idle", type=float, default=Lengths().idle, help="seconds of idleness")
     parser.add_argument("--messages", type=int, default=Lengths().messages, help="messages of the latency")
@@ -109,6 +110,13 @@ def _contenders(text: str) -> list[str]:
     if unknown := [name for name in found if name not in known]:
         raise argparse.ArgumentTypeError(f"no contender {', '.join(unknown)}; there are {'; '.join(known)}")
     return found
+
+
+def _factor(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError("above 0")
+    return number
 
 
 def _positive(text: str) -> int:
