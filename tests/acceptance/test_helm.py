@@ -23,6 +23,7 @@ BASE = check.HERE / "values" / "base.yaml"
 CONFIG = json.loads((kubernetes.HERE / "base" / "jibe-config.json").read_text())
 TABLE = "arn:aws:dynamodb:us-east-1:111122223333:table/jibe-ledger"
 DIGEST = "sha256:" + "a" * 64
+HTTP = {"host": "*", "port": 8080}
 CHECKSUM = "checksum/config"
 OF_A_RELEASE = {
     "app.kubernetes.io/name",
@@ -303,13 +304,16 @@ def test_the_autoscaler_has_its_own_limits(tmp_path):
     keda = {"enabled": True, "queueLength": 5_000_000, "minReplicas": 2, "maxReplicas": 8}
     with pytest.raises(check.Refused, match=re.escape("keda.queueUrl is missing")):
         with_values(tmp_path, config=config, ledgerTable=TABLE, keda=keda)
-    keda |= {"queueUrl": second["url"], "region": second["region"], "prometheus": "http://prometheus:9090"}
+    keda |= {"queueUrl": second["url"], "prometheus": "http://prometheus:9090"}
     spec = with_values(tmp_path, config=config, ledgerTable=TABLE, keda=keda)["ScaledObject"]["spec"]
     queue, room = (each["metadata"] for each in spec["triggers"])
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (2, 8)
     assert (queue["queueURL"], queue["awsRegion"], queue["queueLength"]) == (second["url"], second["region"], "5000000")
     assert room["threshold"] == spec["advanced"]["scalingModifiers"]["target"] == "5000000"
     assert re.findall(r"\* (\S+)", room["query"])[::2] == ["5000000", "5000000000"]
+    elsewhere = {**keda, "queueUrl": "https://sqs.ap-east-1.amazonaws.com/111122223333/third"}
+    spec = with_values(tmp_path, config=config, ledgerTable=TABLE, keda=elsewhere)["ScaledObject"]["spec"]
+    assert spec["triggers"][0]["metadata"]["awsRegion"] == "ap-east-1"
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -351,6 +355,11 @@ MISTAKES = {
     "a group that is none": (changed(http=[8080]), "config.http must have"),
     "no port": (changed(http={"host": "*"}), "config.http must have"),
     "a password in the configuration": (changed(access_anywhere={"password": "x"}), "is in the secret"),
+    "a password of the status page": (changed(http={**HTTP, "password": "x"}), "config.http.password is a secret"),
+    "a monitor without the password": (
+        changed(http={**HTTP, "login": "ana"}) | {"serviceMonitor": {"enabled": True}},
+        "the metrics ask for a password",
+    ),
     "a stop of unknown length": (changed(drain_timeout="2m"), "number of seconds"),
     "a stop of no length": (changed(drain_timeout=0), "number of seconds"),
     "a stop of a negative length": (changed(drain_timeout=-50), "number of seconds"),

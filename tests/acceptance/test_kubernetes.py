@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 from infra.kubernetes import check, rules
 from tests.acceptance.conftest import SmallService
 from tests.acceptance.test_deployment_files import AFTER_THE_DRAIN, LEDGER_FOLDER, UID
@@ -203,6 +204,18 @@ def test_the_kustomization_of_the_page_builds(tmp_path):
     (tmp_path / "jibe-config.json").write_text(json.dumps(configuration()))
     for each in check.built(tmp_path):
         check.validate(each)
+
+
+def test_the_patches_of_the_page_apply(tmp_path):
+    (text,) = re.findall(r"^```yaml\n(patches:.*?)^```", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    kustomization = {"resources": [os.path.relpath(BASE, tmp_path)], **yaml.safe_load(text)}
+    (tmp_path / "kustomization.yaml").write_text(json.dumps(kustomization))
+    objects = {each["kind"]: each for each in check.built(tmp_path)}
+    for each in objects.values():
+        check.validate(each)
+    (container,) = objects["Deployment"]["spec"]["template"]["spec"]["containers"]
+    assert {"HTTPS_PROXY", "NO_PROXY"} <= {each["name"] for each in container["env"]}
+    assert {each["port"] for each in objects["NetworkPolicy"]["spec"]["egress"][1]["ports"]} == {443, 3128}
 
 
 def test_the_commands_of_the_page_reach_the_cluster(tmp_path):

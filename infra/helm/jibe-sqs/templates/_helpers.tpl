@@ -47,6 +47,12 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- fail (printf "config.access_anywhere.%s is in the secret, not in the configuration, which many may read" .) }}
 {{- end }}
 {{- end }}
+{{- if hasKey $http "password" }}
+{{- fail "config.http.password is a secret: name one in extraEnv, as JIBE_HTTP__PASSWORD" }}
+{{- end }}
+{{- if and (hasKey $http "login") .Values.serviceMonitor.enabled }}
+{{- fail "with config.http.login, the metrics ask for a password that the ServiceMonitor does not have" }}
+{{- end }}
 {{- if hasKey $config "drain_timeout" }}
 {{- if not (and (kindIs "float64" $config.drain_timeout) (gt (float64 $config.drain_timeout) 0.0)) }}
 {{- fail "config.drain_timeout must be a number of seconds above 0: the chart adds 35 to it" }}
