@@ -1,6 +1,6 @@
-"""Print the tables of the scaling model in 80 columns; with --write, put them into docs/explanation/scaling.md."""
+"""What a load needs, by the scaling model: of your site with `--changes`, or the tables of docs/explanation/scaling.md."""
 
-import sys
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -27,13 +27,52 @@ def parts(measured: Measured) -> dict[str, list[str]]:
 
 
 def main() -> None:
+    options = _options()
+    if options.changes is not None:
+        try:
+            site = Site(folders=options.folders, refresh=options.refresh, capacity=options.capacity)
+            print("\n".join(month(options.changes, site, load())))
+        except ValueError as error:
+            raise SystemExit(str(error)) from error
+        return
     made = parts(load())
     print("\n\n".join("\n".join(lines[1:-1]) for lines in made.values()))
-    if "--write" in sys.argv:
+    if options.write:
         text = PAGE.read_text()
         for name, lines in made.items():
             text = replaced(text, name, "\n".join(lines))
         PAGE.write_text(text)
+
+
+def _options() -> argparse.Namespace:
+    usual = Site()
+    parser = argparse.ArgumentParser(prog="python -m bench.scale_model", description=__doc__)
+    parser.add_argument("--changes", type=float, help="changes a second: print what they need and cost in a month")
+    parser.add_argument("--folders", type=int, default=usual.folders, help="busy folders (default: %(default)s)")
+    parser.add_argument(
+        "--refresh", type=float, default=usual.refresh, help="seconds of a refresh (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--capacity",
+        type=float,
+        default=usual.capacity,
+        help="calls a second of Access Anywhere (default: %(default)s)",
+    )
+    parser.add_argument("--write", action="store_true", help="put the tables into the page")
+    return parser.parse_args()
+
+
+def month(changes: float, site: Site, measured: Measured) -> Iterator[str]:
+    """The load as each workload, with the dollars of thirty days."""
+    millions = changes * 30 * 86_400 / 1e6
+    yield f"{'':14}{'replicas':>9}{'AA/s':>7}{'lag s':>7}{'$ a month':>11}{'CloudTrail':>12}{'Fargate':>9}  limits"
+    for workload in WORKLOADS:
+        each = predicted(changes, workload, site, measured)
+        trail, tasks = (each.dollars[name] * millions for name in ("CloudTrail", "Fargate"))
+        yield (
+            f"{workload.name:14}{each.replicas:>9}{_short(each.calls):>7}{_short(each.lag):>7}"
+            f"{each.price * millions:>11,.0f}{trail:>12,.0f}{tasks:>9,.0f}  {' '.join(each.limits)}"
+        ).rstrip()
 
 
 def _scale(measured: Measured, site: Site) -> Iterator[str]:

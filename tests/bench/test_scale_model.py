@@ -9,7 +9,7 @@ import pytest
 from bench.scale.model import WORKLOADS, Site, copies, predicted, refreshes
 from bench.scale.simulation import BATCH, SERVICE, checks
 from bench.scale_constants import load
-from bench.scale_model import PAGE, parts
+from bench.scale_model import PAGE, month, parts
 
 MEASURED = load()
 S3_EVENTS, TINY = WORKLOADS[:2]
@@ -19,6 +19,10 @@ def test_the_page_shows_what_the_model_says():
     text = PAGE.read_text()
     for lines in parts(MEASURED).values():
         assert "\n".join(lines) in text
+
+
+def test_the_page_shows_a_month_of_500_changes_a_second():
+    assert "\n".join(month(500, Site(), MEASURED)) in PAGE.read_text()
 
 
 def test_the_tables_have_at_most_80_columns():
