@@ -32,8 +32,10 @@ REQUIRED: Final = ("DataBucketArns",)
 _TRAIL_ARN: Final = {
     "Fn::Sub": f"arn:${{AWS::Partition}}:cloudtrail:${{AWS::Region}}:${{AWS::AccountId}}:trail/{TRAIL}"
 }
+_ALARM_TOPIC: Final = {"Ref": "AlarmTopicArn"}
 GIVEN: Final[dict[str, dict[str, Any]]] = {
-    "region": {"QueueArn": "central.QueueArn", "TrailArns": [_TRAIL_ARN]},
+    "central": {"AlarmTopicArn": _ALARM_TOPIC},
+    "region": {"QueueArn": "central.QueueArn", "TrailArns": [_TRAIL_ARN], "AlarmTopicArn": _ALARM_TOPIC},
     "trail": {"TopicArn": "region.TopicArn", "TrailName": TRAIL, "MultiRegion": "false"},
     "ledger": {"DeletionProtection": "false"},
     "configuration": {"QueueUrl": "central.QueueUrl", "LogBucketName": "trail.LogBucketName"},

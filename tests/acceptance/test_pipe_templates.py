@@ -10,6 +10,7 @@ import httpx
 import pytest
 import yaml
 from infra.quickstart import Reader as Template
+from tests.deployment.templates import references
 
 from jibe_sqs.sandbox.aws.deployment import client
 from jibe_sqs.sandbox.processes import server
@@ -217,6 +218,14 @@ def test_silence_counts_as_an_alarm_where_sqs_reports_nothing():
         "OldestMessageAlarm": "notBreaching",
         "SilenceAlarm": "breaching",
     }
+
+
+def test_each_alarm_of_the_quickstart_notifies_the_topic_of_alarms():
+    """Also those of the queue. The alarm that adds a task is no fault."""
+    alarms = dict(of_type(template("quickstart"), "AWS::CloudWatch::Alarm"))
+    told = {n for n, each in alarms.items() if "AlarmTopicArn" in references(each["Properties"].get("AlarmActions"))}
+    assert told == alarms.keys() - {"OldMessages"}
+    assert {"DeadLettersAlarm", "UndeliveredAlarm", "MissingTasks"} <= told
 
 
 def test_the_trail_waits_for_the_policy_of_its_bucket():
