@@ -125,7 +125,17 @@ def keys_without_care(document: dict[str, Any]) -> list[str]:
     return [
         name
         for name, each in of_type(document, "AWS::KMS::Key")
-        if each.get("DeletionPolicy") != "Retain" or each["Properties"].get("EnableKeyRotation") is not True
+        if each.get("DeletionPolicy") != "RetainExceptOnCreate"
+        or each["Properties"].get("EnableKeyRotation") is not True
+    ]
+
+
+def names_taken_by_a_failure(document: dict[str, Any]) -> list[str]:
+    """Queues, topics and tables that stay when the creation of their stack fails: the next try finds their names taken."""
+    return [
+        name
+        for name, each in document["Resources"].items()
+        if each.get("DeletionPolicy") == "Retain" and {"QueueName", "TopicName", "TableName"} & set(each["Properties"])
     ]
 
 
@@ -137,6 +147,7 @@ RULES = (
     without_source,
     alarms_that_guess,
     keys_without_care,
+    names_taken_by_a_failure,
 )
 
 
@@ -198,6 +209,7 @@ MUTATIONS = [
     (without_source, "eventbridge-central", remove("BusPolicy", "Properties", "Statement", "Condition")),
     (alarms_that_guess, "central", remove("SilenceAlarm", "Properties", "TreatMissingData")),
     (keys_without_care, "region", remove("Key", "DeletionPolicy")),
+    (names_taken_by_a_failure, "central", put("Retain", "DeadLetterQueue", "DeletionPolicy")),
 ]
 
 
