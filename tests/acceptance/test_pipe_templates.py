@@ -10,7 +10,7 @@ import httpx
 import pytest
 import yaml
 from infra.quickstart import Reader as Template
-from tests.deployment.templates import references
+from tests.deployment.templates import Refused, properties, references
 
 from jibe_sqs.sandbox.aws.deployment import client
 from jibe_sqs.sandbox.processes import server
@@ -238,6 +238,14 @@ def test_each_alarm_of_the_quickstart_notifies_the_topic_of_alarms():
     told = {n for n, each in alarms.items() if "AlarmTopicArn" in references(each["Properties"].get("AlarmActions"))}
     assert told == alarms.keys() - {"OldMessages"}
     assert {"DeadLettersAlarm", "UndeliveredAlarm", "MissingTasks"} <= told
+
+
+def test_the_longest_topic_name_makes_a_queue_name_that_sqs_accepts():
+    parameters = {"QueueArn": f"arn:aws:sqs:{REGION}:123456789012:jibe"}
+    longest = properties(FOLDER / "region.yaml", "UndeliveredQueue", {**parameters, "TopicName": "t" * 68})
+    assert len(longest["QueueName"]) == 80
+    with pytest.raises(Refused, match="TopicName"):
+        properties(FOLDER / "region.yaml", "UndeliveredQueue", {**parameters, "TopicName": "t" * 69})
 
 
 def test_the_trail_waits_for_the_policy_of_its_bucket():
