@@ -11,7 +11,7 @@ import boto3
 import pytest
 import yaml
 from moto import mock_aws
-from tests.deployment.templates import Reader, properties, read
+from tests.deployment.templates import Reader, Refused, properties, read
 from tests.processes import finished
 
 from jibe_sqs.adapters import otlp
@@ -184,6 +184,28 @@ def test_what_is_not_given_is_not_allowed():
     allowed = policy({**needed, "ConfigArn": "arn:aws:s3:::configurations/jibe.json"})
     assert [(s["Sid"], actions(s)) for s in allowed if s["Sid"] != "Consume"] == [("Configure", {"s3:GetObject"})]
     assert {s["Sid"] for s in allowed} == {"Configure", "Consume"}
+
+
+def test_only_a_further_queue_may_have_a_dead_letter_queue():
+    more = "arn:aws:sqs:eu-west-1:111122223333:more-dead"
+    allowed = policy({**PARAMETERS, "DeadLetterQueueArn": "", "MoreDeadLetterQueueArns": more})
+    assert [resources(s) for s in allowed if s["Sid"] == "DeadLetter"] == [{more}]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("ConfigSecretArn", "arn:aws:secretsmanager:eu-west-1:111122223333:secret:jibe"),
+        ("ConfigSecretArn", PARAMETERS["ConfigSecretArn"] + "#login"),
+        ("MoreSecretArns", f"{WEBHOOK},{WEBHOOK}#address"),
+        ("MoreSecretArns", "arn:aws:ssm:eu-west-1:111122223333:parameter/jibe/token:3"),
+        ("ClusterName", "arn:aws:ecs:eu-west-1:111122223333:cluster/shared"),
+    ],
+)
+def test_a_parameter_that_would_allow_nothing_is_refused(parameter, value):
+    """IAM compares whole ARNs of secrets, and scaling needs the name of the cluster."""
+    with pytest.raises(Refused, match=parameter):
+        policy({**PARAMETERS, parameter: value})
 
 
 def test_keys_are_used_only_through_the_services_that_encrypt():
