@@ -31,6 +31,8 @@ def without(name: str, **elements: Any) -> dict[str, Any]:
         policy(Action="sqs:Receive*"),
         policy(Action="sqs:?eceiveMessage"),
         policy(Resource="*"),
+        policy(Resource="arn:aws:sqs"),
+        policy(Action="*"),
         policy(Resource=["arn:aws:s3:::logs", "arn:aws:sqs:*:111122223333:*"]),
         without("Action", NotAction="sqs:DeleteMessage"),
         without("Resource", NotResource="arn:aws:s3:::logs"),
@@ -53,6 +55,9 @@ def test_a_statement_allows_what_it_names(document):
         policy(Effect="Deny"),
         policy(Action="sqs:receive"),
         policy(Resource=QUEUE.upper()),
+        policy(Resource="arn:aws:*jibe"),
+        policy(Resource="arn:*:111122223333:jibe"),
+        policy(Action="s*"),
         policy(Resource=f"{QUEUE}-dead"),
         without("Action", NotAction="sqs:*"),
         without("Resource", NotResource="arn:aws:sqs:*"),
@@ -71,6 +76,7 @@ def test_what_no_statement_names_is_denied(document):
 @pytest.mark.parametrize(
     "document",
     [
+        policy(Condition={"NullIfExists": {"aws:PrincipalOrgID": "true"}}),
         policy(Condition={"IpAddress": {"aws:SourceIp": "192.0.2.0/24"}}),
         policy(Condition={"ForAllValues:StringEquals": {"aws:TagKeys": "a"}}),
         policy(Resource="arn:aws:s3:::${aws:username}"),

@@ -53,8 +53,8 @@ def statements(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def applies(statement: Mapping[str, Any], need: Need) -> bool:
     """Whether the statement is about this permission. Raises `PolicyUnknown`."""
     return (
-        _named(statement, "Action", need.action, ignore_case=True)
-        and _named(statement, "Resource", need.resource)
+        _named(statement, "Action", need.action, _like_action)
+        and _named(statement, "Resource", need.resource, _like_resource)
         and all(
             _holds(operator, key, _list(values), need.context)
             for operator, wanted in statement.get("Condition", {}).items()
@@ -63,20 +63,20 @@ def applies(statement: Mapping[str, Any], need: Need) -> bool:
     )
 
 
-def _named(statement: Mapping[str, Any], element: str, value: str, *, ignore_case: bool = False) -> bool:
+def _named(statement: Mapping[str, Any], element: str, value: str, like: Callable[[str, str], bool]) -> bool:
     if (element in statement) == (f"Not{element}" in statement):
         raise PolicyUnknown(f"a statement has either {element} or Not{element}")
     patterns = _list(statement.get(element, statement.get(f"Not{element}")))
     if any("${" in pattern for pattern in patterns):
         raise PolicyUnknown(f"variables are not known: {patterns}")
-    found = any(_like(pattern, value, ignore_case=ignore_case) for pattern in patterns)
+    found = any(like(pattern, value) for pattern in patterns)
     return found == (element in statement)
 
 
 def _holds(operator: str, key: str, wanted: list[str], context: Mapping[str, str]) -> bool:
     """Whether one condition holds. The name of a key is case-insensitive; one of its values is enough."""
     name = operator.removesuffix(_IF_EXISTS)
-    if name not in _OPERATORS:
+    if name not in _OPERATORS or operator == f"Null{_IF_EXISTS}":
         raise PolicyUnknown(f"the condition operator is unknown: {operator}")
     found = next((value for each, value in context.items() if each.lower() == key.lower()), None)
     if name == "Null":
@@ -92,8 +92,25 @@ def _list(value: Any) -> list[str]:
     return [str(each).lower() if isinstance(each, bool) else str(each) for each in listed]
 
 
-def _like(pattern: str, value: str, *, ignore_case: bool = False) -> bool:
-    return _compiled(pattern, ignore_case).fullmatch(value) is not None
+def _like(pattern: str, value: str) -> bool:
+    return _compiled(pattern, ignore_case=False).fullmatch(value) is not None
+
+
+def _like_action(pattern: str, value: str) -> bool:
+    """A wildcard does not match the colon after the service, except `*` alone."""
+    service, _, action = value.partition(":")
+    wanted, colon, rest = pattern.partition(":")
+    if not colon:
+        return pattern == "*"
+    return _compiled(rest, ignore_case=True).fullmatch(action) is not None and wanted.lower() == service.lower()
+
+
+def _like_resource(pattern: str, value: str) -> bool:
+    """`*` is every resource. In an ARN, a wildcard stays within its part; parts that are missing match everything."""
+    if pattern == "*":
+        return True
+    parts = pattern.split(":", 5)
+    return _arn_like(":".join(parts + ["*"] * (6 - len(parts))), value)
 
 
 @cache
