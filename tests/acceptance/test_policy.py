@@ -127,6 +127,16 @@ def test_a_role_has_a_policy_of_its_own(jibe):
     assert "assumes no role" in wrong.stderr
 
 
+def test_a_policy_that_fits_into_no_policy_of_iam_is_not_called_an_inline_policy(jibe, tmp_path):
+    path = tmp_path / "jibe-config.json"
+    path.write_text(
+        json.dumps(CONFIGURATION | {"logs": [{"bucket": f"example-trail-{number}"} for number in range(300)]})
+    )
+    shown = jibe("config", "policy", "--config", str(path))
+    assert "too long for IAM" in shown.stderr
+    assert "inline" not in shown.stderr
+
+
 def test_a_configuration_without_its_account_is_enough(jibe, tmp_path):
     """Only the account may be missing."""
     path = tmp_path / "jibe-config.json"

@@ -1,6 +1,6 @@
 """Policies of IAM, from grants to the document."""
 
-from jibe_sqs.core.iam_policies import MAX_MANAGED, Grant, is_too_long, literal, policy_document
+from jibe_sqs.core.iam_policies import MAX_INLINE, MAX_MANAGED, Grant, is_too_long, literal, policy_document
 
 QUEUE = Grant("Consume", ("sqs:ReceiveMessage", "sqs:DeleteMessage"), "arn:aws:sqs:eu-west-1:111122223333:b")
 
@@ -44,3 +44,4 @@ def test_characters_with_a_meaning_in_policies_are_written_as_themselves():
 def test_white_space_does_not_count_as_length():
     assert not is_too_long("a" * MAX_MANAGED + " \n" * 100)
     assert is_too_long("a" * (MAX_MANAGED + 1))
+    assert not is_too_long("a" * MAX_INLINE, MAX_INLINE)

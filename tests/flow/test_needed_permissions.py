@@ -97,6 +97,10 @@ def logs(**entry):
             },
             {"LogIn": {SECRET}, "ReadSecrets": {PARAMETER}},
         ),
+        (
+            {"access_anywhere": {**ACCOUNT, "permanent_token": SECRET.removesuffix("-AbCdEf")}},
+            {"LogIn": {SECRET.removesuffix("AbCdEf") + "??????"}},
+        ),
         ({"access_anywhere": {**ACCOUNT, "permanent_token": "file:/run/secrets/token"}}, {}),
         (
             {"compare": {"every": "7d"}, "buckets": {"media": "/S3/media", "fast--use1-az5--x-s3": "/S3/fast"}},

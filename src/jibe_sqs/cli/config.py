@@ -52,7 +52,7 @@ def policy(
     import json
 
     from jibe_sqs.compose.needed_permissions import Asked, needed_permissions
-    from jibe_sqs.core.iam_policies import is_too_long, policy_document
+    from jibe_sqs.core.iam_policies import MAX_INLINE, is_too_long, policy_document
     from jibe_sqs.settings import store_of_configuration
     from jibe_sqs.settings.sources import address_of
     from jibe_sqs.telemetry.printable import printable
@@ -73,7 +73,11 @@ def policy(
         )
     if not needed.grants[role]:
         notes.append("no permission in AWS is needed: IAM accepts no policy without statements, so attach none")
-    if is_too_long(document):
+    if is_too_long(document, MAX_INLINE):
+        notes.append(
+            "the policy is too long for IAM: name buckets by a pattern, such as arn:aws:s3:::example-*, or split it into managed policies"
+        )
+    elif is_too_long(document):
         notes.append(
             "the policy is too long for a managed policy: attach it to the role as an inline policy, or split it"
         )

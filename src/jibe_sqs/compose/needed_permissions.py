@@ -3,6 +3,7 @@
 `infra/cloudformation/service.yaml` grants the same under the same names.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
@@ -48,6 +49,7 @@ DEAD_LETTERS: Final = "-dead-letters"
 
 _ANY: Final = "*"
 _DIRECTORY_BUCKET: Final = "--x-s3"
+_RANDOM_END: Final = re.compile(r"-[A-Za-z0-9]{6}$")
 _KEYS: Final = (
     "customer managed keys of KMS are not in the configuration: allow kms:Decrypt on those that encrypt queues, log files, the "
     "table, secrets or the configuration, and also kms:GenerateDataKey on those of dead-letter queues and of the topic of alerts"
@@ -142,7 +144,7 @@ class _Permissions:
             kept = reference.kept
             if isinstance(kept, SecretFile):
                 continue
-            arn = _without_version(kept.arn) if isinstance(kept, Parameter) else kept.arn
+            arn = _without_version(kept.arn) if isinstance(kept, Parameter) else self._secret(kept.arn)
             sid = "LogIn" if path[0] == "access_anywhere" else "ReadSecrets"
             self._add("", sid, (kept.permission,), arn)
 
@@ -227,6 +229,13 @@ class _Permissions:
             self._add("", "Alert", ("sns:Publish",), topic)
         if audit.channel and not self._is_foreign(f"the channel {audit.channel}", audit, audit.endpoint):
             self._add(audit.role_arn or "", "Audit", ("cloudtrail-data:PutAuditEvents",), audit.channel)
+
+    def _secret(self, arn: str) -> str:
+        """The ARN with six random characters at its end. Secrets Manager finds a secret without them, IAM does not."""
+        if _RANDOM_END.search(arn):
+            return arn
+        self.note(f"the six random characters of {arn} are not known, so ?????? is in their place: write its whole ARN")
+        return f"{arn}-??????"
 
     def _add(self, role: str, sid: str, actions: Sequence[str], resource: str, owner: str = "") -> None:
         self._grants.setdefault(role, []).append(Grant(sid, tuple(actions), resource, owner))

@@ -9,7 +9,9 @@ import msgspec
 VERSION: Final = "2012-10-17"
 """Of the policy language."""
 MAX_MANAGED: Final = 6144
-"""Characters of a managed policy, without white space. An inline policy of a role may have 10,240."""
+"""Characters of a managed policy, without white space."""
+MAX_INLINE: Final = 10_240
+"""Characters of all inline policies of a role, without white space."""
 _SPECIAL: Final = re.compile(r"[*?$]")
 _SPACE: Final = re.compile(r"\s")
 
@@ -56,9 +58,9 @@ def policy_document(grants: Iterable[Grant]) -> dict[str, Any]:
     return {"Version": VERSION, "Statement": statements}
 
 
-def is_too_long(text: str) -> bool:
-    """Whether the document is longer than a managed policy may be."""
-    return len(_SPACE.sub("", text)) > MAX_MANAGED
+def is_too_long(text: str, limit: int = MAX_MANAGED) -> bool:
+    """Whether the document is longer than a policy may be."""
+    return len(_SPACE.sub("", text)) > limit
 
 
 def _one_or_all(values: set[str]) -> str | list[str]:
