@@ -16,6 +16,8 @@ import hcl2
 import pytest
 from tests.acceptance.test_deployment_files import template
 
+from jibe_sqs.compose.needed_permissions import CHECK
+
 ROOT = Path(__file__).parents[2]
 TERRAFORM = ROOT / "infra" / "terraform"
 FOLDERS = sorted({path.parent for path in TERRAFORM.rglob("*.tf")})
@@ -138,12 +140,15 @@ def test_the_example_gives_each_module_what_it_requires_and_nothing_else():
 
 def actions(text: str) -> set[str]:
     return set(
-        re.findall(r'"((?:sqs|s3|dynamodb|ssm|secretsmanager|kms|sns|logs|ecr|cloudtrail-data):[A-Za-z]+)"', text)
+        re.findall(
+            r'"((?:sqs|s3|s3express|dynamodb|ssm|secretsmanager|kms|sns|sts|logs|ecr|cloudtrail|cloudtrail-data):[A-Z]\w+)"',
+            text,
+        )
     )
 
 
-def test_the_task_may_do_nothing_that_the_cloudformation_template_does_not_grant():
-    """Both roles are for the same program."""
+def test_the_roles_may_do_what_the_cloudformation_template_grants():
+    """They are for the same program. `jibe-sqs check` is for an operator's machine."""
     granted = set()
     for role in ("TaskRole", "ExecutionRole"):
         granted |= set(
@@ -153,7 +158,17 @@ def test_the_task_may_do_nothing_that_the_cloudformation_template_does_not_grant
         )
     ours = actions(text_of(TERRAFORM / "modules" / "service"))
     assert "sqs:ReceiveMessage" in ours
-    assert ours <= granted
+    conditions = {each for each in granted if each.startswith("aws:")} | {"kms:ViaService", "s3:ResourceAccount"}
+    assert ours == granted - conditions - (set(CHECK) - {"sqs:GetQueueAttributes"}) - {"dynamodb:Scan"}
+
+
+def test_a_list_that_may_be_empty_makes_no_statement_without_resources():
+    """IAM refuses one. Such a list is in a dynamic statement."""
+    used = set()
+    for _, document in blocks(TERRAFORM / "modules" / "service", "data"):
+        for statement in document.get("statement", []):
+            used |= set(re.findall(r"var\.(\w+)", str(statement.get("resources"))))
+    assert used == {"queue_arns", "account_secret_arn"}
 
 
 @pytest.mark.parametrize("module", ["central", "region", "trail"])

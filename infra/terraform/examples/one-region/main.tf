@@ -14,6 +14,8 @@ provider "aws" {
   region = var.region
 }
 
+data "aws_partition" "current" {}
+
 module "central" {
   source          = "../../modules/central"
   alarm_topic_arn = var.alarm_topic_arn
@@ -45,7 +47,7 @@ module "service" {
   queue_arns             = [module.central.queue_arn]
   dead_letter_queue_arns = [module.central.dead_letter_queue_arn]
   log_bucket_arns        = [module.trail.log_bucket_arn]
-  data_bucket_arns       = [for name in keys(var.buckets) : "arn:aws:s3:::${name}"]
+  data_bucket_arns       = [for name in keys(var.buckets) : "arn:${data.aws_partition.current.partition}:s3:::${name}"]
   ledger_table_arn       = module.ledger.ledger_table_arn
   desired_count          = 2
 

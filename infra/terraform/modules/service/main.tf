@@ -58,10 +58,14 @@ data "aws_iam_policy_document" "task" {
     resources = var.queue_arns
   }
 
-  statement {
-    sid       = "DeadLetter"
-    actions   = ["sqs:SendMessage", "sqs:GetQueueUrl"]
-    resources = var.dead_letter_queue_arns
+  dynamic "statement" {
+    for_each = length(var.dead_letter_queue_arns) == 0 ? [] : [var.dead_letter_queue_arns]
+
+    content {
+      sid       = "DeadLetter"
+      actions   = ["sqs:SendMessage", "sqs:GetQueueUrl"]
+      resources = statement.value
+    }
   }
 
   statement {
@@ -74,6 +78,16 @@ data "aws_iam_policy_document" "task" {
     sid       = "ReadAccount"
     actions   = ["secretsmanager:GetSecretValue"]
     resources = [var.account_secret_arn]
+  }
+
+  dynamic "statement" {
+    for_each = length(var.more_secret_arns) == 0 ? [] : [var.more_secret_arns]
+
+    content {
+      sid       = "ReadSecrets"
+      actions   = ["secretsmanager:GetSecretValue", "ssm:GetParameter"]
+      resources = statement.value
+    }
   }
 
   dynamic "statement" {
@@ -98,12 +112,72 @@ data "aws_iam_policy_document" "task" {
   }
 
   dynamic "statement" {
+    for_each = var.verify_logs ? ["*"] : []
+
+    content {
+      sid       = "Verify"
+      actions   = ["cloudtrail:ListPublicKeys"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.find_log_buckets ? ["*"] : []
+
+    content {
+      sid       = "FindBuckets"
+      actions   = ["s3:ListAllMyBuckets"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.directory_bucket_arns) == 0 ? [] : [var.directory_bucket_arns]
+
+    content {
+      sid       = "CompareExpress"
+      actions   = ["s3express:CreateSession"]
+      resources = statement.value
+    }
+  }
+
+  dynamic "statement" {
     for_each = var.ledger_table_arn == null ? [] : [var.ledger_table_arn]
 
     content {
       sid       = "Remember"
       actions   = ["dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:BatchWriteItem"]
       resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.alert_topic_arn == null ? [] : [var.alert_topic_arn]
+
+    content {
+      sid       = "Alert"
+      actions   = ["sns:Publish"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = var.audit_channel_arn == null ? [] : [var.audit_channel_arn]
+
+    content {
+      sid       = "Audit"
+      actions   = ["cloudtrail-data:PutAuditEvents"]
+      resources = [statement.value]
+    }
+  }
+
+  dynamic "statement" {
+    for_each = length(var.role_arns) == 0 ? [] : [var.role_arns]
+
+    content {
+      sid       = "AssumeRoles"
+      actions   = ["sts:AssumeRole"]
+      resources = statement.value
     }
   }
 

@@ -47,13 +47,19 @@ variable "account_secret_arn" {
   type        = string
 }
 
+variable "more_secret_arns" {
+  description = "ARNs of other secrets, or of parameters of Systems Manager, to which the configuration refers. Without keys and versions."
+  type        = list(string)
+  default     = []
+}
+
 variable "queue_arns" {
   description = "ARNs of the queues to consume."
   type        = list(string)
 }
 
 variable "dead_letter_queue_arns" {
-  description = "ARNs of their dead-letter queues."
+  description = "ARNs of their dead-letter queues. Empty, if they have none."
   type        = list(string)
 }
 
@@ -69,6 +75,42 @@ variable "data_bucket_arns" {
   default     = []
 }
 
+variable "verify_logs" {
+  description = "Whether the configuration has logs.verify, which needs CloudTrail's public keys."
+  type        = bool
+  default     = false
+}
+
+variable "find_log_buckets" {
+  description = "Whether the configuration has logs.bucket \"*\" with sweeps, which need the names of all buckets."
+  type        = bool
+  default     = false
+}
+
+variable "directory_bucket_arns" {
+  description = "ARNs of directory buckets, if jibe-sqs may list them to compare them: arn:aws:s3express:REGION:ACCOUNT:bucket/NAME."
+  type        = list(string)
+  default     = []
+}
+
+variable "alert_topic_arn" {
+  description = "ARN of the topic in alerts.topic of the configuration. Null: no such topic."
+  type        = string
+  default     = null
+}
+
+variable "audit_channel_arn" {
+  description = "ARN of the channel in audit.channel of the configuration. Null: no such channel."
+  type        = string
+  default     = null
+}
+
+variable "role_arns" {
+  description = "ARNs of the roles that the configuration assumes (role_arn)."
+  type        = list(string)
+  default     = []
+}
+
 variable "ledger_table_arn" {
   description = "ARN of the ledger that all tasks share. Null: each task has its own, which ends with the task."
   type        = string
@@ -76,7 +118,7 @@ variable "ledger_table_arn" {
 }
 
 variable "kms_key_arns" {
-  description = "ARNs of the customer managed keys of log files, queues, table, secret and parameter."
+  description = "ARNs of the customer managed keys of log files, queues, table, secrets, parameter and the topic of alerts."
   type        = list(string)
   default     = []
 }

@@ -170,7 +170,7 @@ resource "aws_cloudtrail" "trail" {
     field_selector {
       field           = "resources.ARN"
       starts_with     = length(local.objects) == 0 ? null : local.objects
-      not_starts_with = length(local.objects) == 0 ? ["${aws_s3_bucket.logs.arn}/"] : null
+      not_starts_with = ["${aws_s3_bucket.logs.arn}/"]
     }
   }
 
