@@ -7,7 +7,7 @@ import pytest
 
 import jibe_sqs
 from jibe_sqs.compose.needed_permissions import CHECK, Asked, needed_permissions
-from jibe_sqs.core.secret_references import secret_reference
+from jibe_sqs.core.secret_references import Parameter, secret_reference
 from jibe_sqs.settings import AwsSettings, Settings
 
 SOURCE = Path(jibe_sqs.__file__).parent
@@ -173,6 +173,18 @@ def test_what_is_left_out_is_noted(settings):
 def test_the_configuration_in_aws_may_be_read(document, expected):
     (grant,) = [each for each in needed(Asked(document)).grants[""] if each.sid == "Configure"]
     assert (*grant.actions, grant.resource) == expected
+
+
+@pytest.mark.parametrize(
+    ("settings", "document"),
+    [
+        ({"ledger": {"kind": "dynamodb", "table": "arn:aws-cn:dynamodb:cn-north-1:111122223333:table/jibe"}}, None),
+        ({}, Parameter("arn:aws-cn:ssm:cn-north-1:111122223333:parameter/jibe", "cn-north-1")),
+    ],
+)
+def test_without_a_queue_any_arn_names_the_partition(settings, document):
+    found = resources(needed(Asked(document), queues=[], **logs(sweep="1h"), **settings))
+    assert found["ListLogs"] == {"arn:aws-cn:s3:::trail"}
 
 
 def test_a_configuration_in_another_store_is_left_out():

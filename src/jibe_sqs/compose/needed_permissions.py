@@ -78,7 +78,7 @@ class Needed(msgspec.Struct, frozen=True):
 def needed_permissions(settings: Settings, asked: Asked | None = None) -> Needed:
     """The permissions that the service needs with these settings."""
     asked = asked or Asked()
-    found = _Permissions(settings)
+    found = _Permissions(settings, asked.document)
     found.add_document(asked)
     found.add_secrets(references(settings))
     for queue in settings.queues:
@@ -97,13 +97,13 @@ def needed_permissions(settings: Settings, asked: Asked | None = None) -> Needed
 class _Permissions:
     """Collects the grants of one configuration."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, document: Address | None) -> None:
         self._settings = settings
         self._grants: dict[str, list[Grant]] = {"": []}
         self._notes: list[str] = []
-        own_roles = [each.role_arn for each in (*settings.queues, *settings.logs, settings.ledger) if each.role_arn]
         regions = [*map(_region, settings.queues), settings.aws.region, settings.ledger.region]
-        found = [partition_of(each) for each in regions if each] + [each.split(":")[1] for each in own_roles]
+        found = [partition_of(each) for each in regions if each]
+        found += [each.split(":")[1] for each in _arns(settings, document)]
         self._partition = next(filter(None, found), "aws")
         accounts = {_account(each.url) for each in settings.queues if not each.role_arn} - {_ANY}
         self._account = accounts.pop() if len(accounts) == 1 else _ANY
@@ -265,6 +265,15 @@ class _Permissions:
         region = (own.region if own else None) or _ANY
         partition = self._arn("s3", region, "", own).split(":")[1]
         return f"arn:{partition}:s3:::{name if name == EVERY_BUCKET else literal(name)}"
+
+
+def _arns(settings: Settings, document: Address | None) -> list[str]:
+    """The ARNs that name a partition."""
+    roles = [each.role_arn for each in (*settings.queues, *settings.logs, settings.ledger)]
+    others = [settings.ledger.table, settings.alerts.topic, settings.audit.channel]
+    kept = [str(each.kept) for each in references(settings).values()]
+    document_arn = document.arn if isinstance(document, Parameter) else None
+    return [each for each in (*roles, *others, *kept, document_arn) if each and each.startswith("arn:")]
 
 
 def _without_version(arn: str) -> str:
