@@ -186,6 +186,12 @@ def test_what_is_not_given_is_not_allowed():
     assert {s["Sid"] for s in allowed} == {"Configure", "Consume"}
 
 
+def test_a_session_with_a_directory_bucket_may_only_read():
+    """To compare. Without a condition, the session could also write and delete objects."""
+    allowed = {s["Sid"]: s for s in policy({**PARAMETERS, "ExpressBucketArns": EXPRESS})}
+    assert allowed["CompareExpress"]["Condition"] == {"StringEquals": {"s3express:SessionMode": "ReadOnly"}}
+
+
 def test_only_a_further_queue_may_have_a_dead_letter_queue():
     more = "arn:aws:sqs:eu-west-1:111122223333:more-dead"
     allowed = policy({**PARAMETERS, "DeadLetterQueueArn": "", "MoreDeadLetterQueueArns": more})

@@ -37,6 +37,12 @@ def test_buckets_of_several_owners_have_statements_of_their_own():
     ]
 
 
+def test_a_session_with_a_directory_bucket_may_only_read():
+    arn = "arn:aws:s3express:eu-west-1:111122223333:bucket/a--euw1-az1--x-s3"
+    (statement,) = policy_document([Grant("C", ("s3express:CreateSession",), arn, mode="ReadOnly")])["Statement"]
+    assert statement["Condition"] == {"StringEquals": {"s3express:SessionMode": "ReadOnly"}}
+
+
 def test_characters_with_a_meaning_in_policies_are_written_as_themselves():
     assert literal("a*b?c${d}") == "a${*}b${?}c${$}{d}"
 

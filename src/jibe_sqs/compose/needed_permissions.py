@@ -44,6 +44,8 @@ CHECK: Final = (
     "sqs:GetQueueAttributes",
 )
 """What `jibe-sqs check` reads, and the service does not. Which topics, trails and dead-letter queues there are is known only then."""
+READ_ONLY: Final = "ReadOnly"
+"""The mode of sessions with directory buckets. If a client names none, S3 takes the one that is allowed."""
 DEAD_LETTERS: Final = "-dead-letters"
 """At the end of the name of a dead-letter queue that `infra/cloudformation/central.yaml` creates."""
 
@@ -198,7 +200,7 @@ class _Permissions:
         for name in names:
             if name.endswith(_DIRECTORY_BUCKET):
                 arn = f"{self._arn('s3express', _ANY, self._account)}bucket/{literal(name)}"
-                self._add("", "CompareExpress", ("s3express:CreateSession",), arn)
+                self._add("", "CompareExpress", ("s3express:CreateSession",), arn, mode=READ_ONLY)
             else:
                 self._add("", "Compare", ("s3:ListBucket",), self._bucket(name))
 
@@ -237,8 +239,10 @@ class _Permissions:
         self.note(f"the six random characters of {arn} are not known, so ?????? is in their place: write its whole ARN")
         return f"{arn}-??????"
 
-    def _add(self, role: str, sid: str, actions: Sequence[str], resource: str, owner: str = "") -> None:
-        self._grants.setdefault(role, []).append(Grant(sid, tuple(actions), resource, owner))
+    def _add(
+        self, role: str, sid: str, actions: Sequence[str], resource: str, owner: str = "", *, mode: str = ""
+    ) -> None:
+        self._grants.setdefault(role, []).append(Grant(sid, tuple(actions), resource, owner, mode))
 
     def _is_foreign(self, what: str, entry: RoleSettings, endpoint: str | None) -> bool:
         """Whether other credentials are used for it, or none of AWS."""

@@ -17,12 +17,16 @@ _SPACE: Final = re.compile(r"\s")
 
 
 class Grant(msgspec.Struct, frozen=True):
-    """Actions on one resource. `owner`: the account that must own the bucket; empty for any."""
+    """Actions on one resource. `owner`: the account that must own the bucket; empty for any.
+
+    `mode`: the only mode of a session with a directory bucket; empty for any.
+    """
 
     sid: str
     actions: tuple[str, ...]
     resource: str
     owner: str = ""
+    mode: str = ""
 
 
 def literal(text: str) -> str:
@@ -35,15 +39,15 @@ def literal(text: str) -> str:
 
 
 def policy_document(grants: Iterable[Grant]) -> dict[str, Any]:
-    """The policy, with one statement for all grants of the same name and owner. Everything in it is sorted."""
-    merged: dict[tuple[str, str], tuple[set[str], set[str]]] = {}
+    """The policy, with one statement for all grants of the same name, owner and mode. Everything in it is sorted."""
+    merged: dict[tuple[str, str, str], tuple[set[str], set[str]]] = {}
     for each in grants:
-        actions, resources = merged.setdefault((each.sid, each.owner), (set(), set()))
+        actions, resources = merged.setdefault((each.sid, each.owner, each.mode), (set(), set()))
         actions.update(each.actions)
         resources.add(each.resource)
     statements: list[dict[str, Any]] = []
     used: dict[str, int] = {}
-    for (name, owner), (actions, resources) in sorted(merged.items()):
+    for (name, owner, mode), (actions, resources) in sorted(merged.items()):
         # Each Sid must be unique.
         used[name] = used.get(name, 0) + 1
         statement: dict[str, Any] = {
@@ -52,8 +56,9 @@ def policy_document(grants: Iterable[Grant]) -> dict[str, Any]:
             "Action": _one_or_all(actions),
             "Resource": _one_or_all(resources),
         }
-        if owner:
-            statement["Condition"] = {"StringEquals": {"s3:ResourceAccount": owner}}
+        wanted = {"s3:ResourceAccount": owner, "s3express:SessionMode": mode}
+        if equal := {key: value for key, value in wanted.items() if value}:
+            statement["Condition"] = {"StringEquals": equal}
         statements.append(statement)
     return {"Version": VERSION, "Statement": statements}
 

@@ -138,6 +138,13 @@ data "aws_iam_policy_document" "task" {
       sid       = "CompareExpress"
       actions   = ["s3express:CreateSession"]
       resources = statement.value
+
+      # Other sessions may write. S3 takes the allowed mode if the client names none.
+      condition {
+        test     = "StringEquals"
+        variable = "s3express:SessionMode"
+        values   = ["ReadOnly"]
+      }
     }
   }
 
