@@ -1,5 +1,6 @@
 """The deployment files give the service what it needs, and no more. The files are the real ones, rendered."""
 
+import json
 import re
 import sys
 import threading
@@ -259,6 +260,20 @@ def test_the_task_reads_its_settings_from_the_document(arn):
     found = variables(render({**PARAMETERS, "ConfigArn": arn}))
     assert found["JIBE_CONFIG"] == arn
     assert address_of(arn)
+
+
+@pytest.mark.parametrize("principals", ["", "arn:aws:iam::1:user/a", "arn:aws:iam::1:user/a, arn:aws:iam::1:role/*"])
+def test_the_quickstarts_document_is_json(principals):
+    path = INFRA / "cloudformation" / "configuration.yaml"
+    given = {"AccessAnywhereEndpoint": "https://files.example.com", "QueueUrl": "https://sqs.example.com/1/jibe"}
+    given |= {"LogBucketName": "trail", "Buckets": '{"media": ["/S3/media", "/S3/more"]}'}
+    found = properties(path, "Configuration", {**given, "OwnWritePrincipals": principals})
+    written = json.loads(found["Value"])["own_writes"]["principals"]
+    assert written == [each.strip() for each in principals.split(",") if each]
+    # A stack's name may begin with aws, a parameter's may not.
+    assert found["Name"] == "/jibe-sqs/jibe/configuration"
+    with pytest.raises(Refused, match="OwnWritePrincipals"):
+        properties(path, "Configuration", {**given, "OwnWritePrincipals": 'arn"'})
 
 
 def test_the_task_writes_to_the_ledger_folder_only(rendered, environment):
