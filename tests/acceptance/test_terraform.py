@@ -166,6 +166,13 @@ def test_the_roles_may_do_what_the_cloudformation_template_grants():
     assert ours - conditions == granted - conditions - (set(CHECK) - {"sqs:GetQueueAttributes"}) - {"dynamodb:Scan"}
 
 
+def test_keys_are_used_only_through_the_services_that_encrypt():
+    statements = text_of(TERRAFORM / "modules" / "service").split('dynamic "statement"')
+    using_keys = [each for each in statements if '"kms:' in each.split("condition {")[0]]
+    assert len(using_keys) == 2
+    assert all('variable = "kms:ViaService"' in each for each in using_keys)
+
+
 def test_a_list_that_may_be_empty_makes_no_statement_without_resources():
     """IAM refuses one. Such a list is in a dynamic statement."""
     used = set()

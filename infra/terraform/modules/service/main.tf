@@ -193,8 +193,31 @@ data "aws_iam_policy_document" "task" {
 
     content {
       sid       = "Decrypt"
-      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      actions   = ["kms:Decrypt"]
       resources = statement.value
+
+      condition {
+        test     = "StringLike"
+        variable = "kms:ViaService"
+        values   = [for service in ["dynamodb", "s3", "secretsmanager", "sns", "sqs", "ssm"] : "${service}.*.amazonaws.com*"]
+      }
+    }
+  }
+
+  # For dead letters and alerts.
+  dynamic "statement" {
+    for_each = length(var.kms_key_arns) == 0 ? [] : [var.kms_key_arns]
+
+    content {
+      sid       = "Encrypt"
+      actions   = ["kms:GenerateDataKey"]
+      resources = statement.value
+
+      condition {
+        test     = "StringLike"
+        variable = "kms:ViaService"
+        values   = [for service in ["sns", "sqs"] : "${service}.*.amazonaws.com*"]
+      }
     }
   }
 }
