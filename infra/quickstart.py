@@ -19,7 +19,7 @@ TEMPLATES: Final = ("central", "region", "trail", "ledger", "configuration", "se
 TRAIL: Final = "jibe-data-events"
 
 EXPOSED: Final[dict[str, tuple[str, ...]]] = {
-    "trail": ("DataBucketArns",),
+    "trail": ("DataBucketArns", "LogExpressBuckets"),
     "configuration": ("AccessAnywhereEndpoint", "Buckets", "OwnWritePrincipals"),
     "service": (
         *("Image", "ImageRepositoryArn", "CpuArchitecture", "Subnets", "SecurityGroups", "AssignPublicIp"),
