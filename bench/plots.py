@@ -1,5 +1,6 @@
 """Plots of the growth curves, as SVG."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -8,6 +9,9 @@ import pygal
 from pygal.style import Style
 
 from bench.growth import Curve
+
+# pygal's finder lacks find_spec: Python would warn at each later import of a module that does not exist.
+sys.meta_path[:] = [each for each in sys.meta_path if hasattr(each, "find_spec")]
 
 FOLDER: Final = Path(__file__).parent.parent / "docs" / "explanation" / "performance"
 _STYLE: Final = Style(

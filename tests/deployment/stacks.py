@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+# These register the types that they know.
+from tests.deployment import pipe_resources, service_resources  # noqa: F401
 from tests.deployment.resources import KINDS, SET_AGAIN, Context, Created
 from tests.deployment.templates import Refused, Values, in_order, parameters, read
 
