@@ -147,7 +147,11 @@ def test_two_workers_send_one_alert_and_make_one_report(sandbox, small_service):
             # At the end there is one more, of a part of an interval.
             reports = service.events("report", processes=2)
             assert service.stop() == 0
-    assert webhook.states(DOWN) in (["firing", "resolved"], ["resolved"])
+    # On a busy machine, Access Anywhere may seem to go down a second time.
+    outages = max(len(service.events(DOWN, worker=worker)) for worker in (0, 1))
+    states = webhook.states(DOWN)
+    assert states[-1] == "resolved", webhook.messages
+    assert max(map(states.count, ("firing", "resolved"))) <= outages, (webhook.messages, service.output)
     ends = [datetime.fromisoformat(each["until"]).timestamp() for each in reports]
     periods = [round(end / REPORT_INTERVAL) for end in ends]
     assert len(periods) == len(set(periods))

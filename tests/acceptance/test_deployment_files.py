@@ -21,9 +21,6 @@ from jibe_sqs.core.secret_references import secret_reference
 from jibe_sqs.settings.sources import address_of
 from jibe_sqs.telemetry import alert_outlet, audit, reports
 
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse AWS..(CloudWatch|ApplicationAutoScaling):UserWarning")
-"""moto creates no alarms and no scaling from a template."""
-
 ROOT = Path(__file__).parents[2]
 INFRA = ROOT / "infra"
 SERVICE = INFRA / "cloudformation" / "service.yaml"

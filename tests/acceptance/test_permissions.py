@@ -40,8 +40,6 @@ ROLE = f"arn:aws:iam::{ACCOUNT}:role/{NAME}-other"
 NUMBER = count(1)
 SINCE = f"{datetime.now(UTC) - timedelta(hours=2):%Y-%m-%dT%H:%M:%SZ}"
 
-pytestmark = pytest.mark.filterwarnings("ignore:Tried to parse")
-
 Statement = dict[str, Any]
 Granted = tuple[str, str, str]
 """Who, the statement's name, and the action."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.acceptance.settings.minimal import s3_logs
-from tests.acceptance.test_deployment_files import PARAMETERS, render
+from tests.acceptance.test_deployment_files import PARAMETERS, render, variables
 
 from jibe_sqs.adapters.aws import Aws
 from jibe_sqs.compose import rules, stores
@@ -103,17 +103,16 @@ def test_the_configuration_for_kubernetes_loads(write, examples_secrets):
     assert settings.logs
 
 
-@pytest.mark.filterwarnings("ignore:Tried to parse AWS..(CloudWatch|ApplicationAutoScaling):UserWarning")
 def test_the_environment_of_the_task_on_ecs_loads(monkeypatch, examples_secrets, write):
     """The environment as CloudFormation renders it, with a document as docs/how-to/ecs.md has it."""
     container = render(PARAMETERS)
-    for entry in container["environment"]:
-        if entry["name"] != "JIBE_CONFIG":
-            monkeypatch.setenv(entry["name"], entry["value"])
+    for name, value in variables(container).items():
+        if name != "JIBE_CONFIG":
+            monkeypatch.setenv(name, value)
     settings = load(Settings, config=write(kubernetes_file()))
     assert settings.http.host == "127.0.0.1"
     assert settings.drain_timeout == 85
-    assert "secrets" not in container or not container["secrets"]
+    assert not container.get("Secrets")
 
 
 def test_the_example_of_several_replicas_shares_a_ledger():
