@@ -55,7 +55,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 settings.register_profile("without-deadline", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("without-deadline")
 
-FIRST = ("simulation", "bad_input", "acceptance")
+FIRST = ("simulation", "deployment", "bad_input", "acceptance")
 """The parts with the longest tests. If one started last, the other processors would wait for it."""
 
 

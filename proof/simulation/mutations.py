@@ -324,10 +324,12 @@ KINDS: Final[dict[str, Kind]] = {
 
 FIRST: Final = {
     "hides-beyond-twelve-hours": 311,
-    "outage-blocks-others": 222,
+    "outage-blocks-others": 584,
     "imported-before-its-refresh": 178,
     "closes-the-gap-first": 102,
     "forgets-the-last-sweep": 175,
+    "sweep-after-a-marker": 22,
+    "burns-receives-in-a-pause": 20,
 }
 """The first seed to try, for defects that show in rare worlds only."""
 
