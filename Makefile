@@ -9,8 +9,8 @@ SEEDS ?= 1000
 START ?= 0
 SECONDS ?= 120
 TIMES ?= 100
-# Processes of the tests: two more than cores, because many tests wait for other processes.
-PROCESSES ?= $(shell echo $$(($$(nproc) + 2)))
+# Processes of the tests: one more than cores, because many tests wait for other processes. More are not faster.
+PROCESSES ?= $(shell echo $$(($$(nproc) + 1)))
 
 # Python keeps its bytecode beside the modules. Without it each of many processes compiles them again.
 unexport PYTHONDONTWRITEBYTECODE
