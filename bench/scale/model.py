@@ -21,7 +21,7 @@ MARGIN: Final = 5.0
 """Seconds that a watermark is earlier than its refresh, as in `compose.engine.Policies`."""
 HOUR: Final = 3600.0
 MAY_BE_0: Final = {"refresh", "pause", "round_trip", "memory", "log_bytes"}
-"""Of `Site`."""
+"""The numbers of `Site` that may be 0."""
 
 
 class Workload(msgspec.Struct, frozen=True):

@@ -20,9 +20,8 @@ from typing import Any
 
 import pytest
 from tests.acceptance.conftest import COMMAND, MEDIA, REGION
-from tests.acceptance.test_deployment_files import SERVICE
+from tests.acceptance.test_deployment_files import policy
 from tests.aws_permissions import not_allowed, recorded
-from tests.deployment.templates import properties
 from tests.processes import Finished, eventually, finished, started
 
 from jibe_sqs.sandbox.aws import records
@@ -308,13 +307,6 @@ COMMANDS = [
     ("check", ("check",)),
     ("principals", ("principals",)),
 ]
-
-
-def policy(parameters: dict[str, str]) -> list[Statement]:
-    """The statements of the task role that `service.yaml` renders to."""
-    (found,) = properties(SERVICE, "TaskRole", parameters)["Policies"]
-    statements: list[Statement] = found["PolicyDocument"]["Statement"]
-    return statements
 
 
 @cache

@@ -6,7 +6,7 @@ from pathlib import Path
 import boto3
 import pytest
 from moto import mock_aws
-from tests.deployment.templates import properties
+from tests.acceptance.test_deployment_files import policy
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "config").iterdir())
@@ -88,18 +88,11 @@ def allowed(statements):
     }
 
 
-def of_template(**more):
-    """The policy of the task's role, as CloudFormation renders it."""
-    role = properties(ROOT / "infra" / "cloudformation" / "service.yaml", "TaskRole", PARAMETERS | more)
-    (policy,) = role["Policies"]
-    return policy["PolicyDocument"]["Statement"]
-
-
 def test_the_task_role_of_the_template_allows_the_same(jibe, tmp_path):
     path = tmp_path / "jibe-config.json"
     path.write_text(json.dumps(CONFIGURATION))
     shown = jibe("config", "policy", "--config", str(path), "--check", "--compare")
-    expected = allowed(each for each in of_template() if each["Sid"] != CONFIGURE)
+    expected = allowed(each for each in policy(PARAMETERS) if each["Sid"] != CONFIGURE)
     assert {sid for sid, *_ in expected} >= {"Consume", "ReadLogs", "Compare", "Remember", "AssumeRoles", "Check"}
     assert allowed(json.loads(shown.stdout)["Statement"]) == expected
 

@@ -44,9 +44,9 @@ def skip_reason(record: Record) -> SkipReason | None:
     if record.readOnly is True:
         return SkipReason.READ_ONLY
     source, name = record.eventSource, record.eventName
-    # A record without its service counts as S3's if it may be a change: a refresh too many is harmless.
     if source.startswith(LIFECYCLE):
         reason = SkipReason.NOT_OBJECT_CHANGE if _KEEPS_THE_OBJECT.search(name) else None
+    # A record without its service counts as S3's if it may be a change: a refresh too many is harmless.
     elif source in S3_SOURCES or is_s3_source(source) or (is_missing(source) and _may_be_s3(record)):
         reason = _FREQUENT[name] if name in _FREQUENT else _reason(name)
     else:
